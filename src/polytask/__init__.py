@@ -1,0 +1,62 @@
+"""Polytask: multi-task and auxiliary-task learning on PyTorch, with proof that sharing helped.
+
+Names are loaded when they are first used, so `import polytask` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from polytask import registry as _registry
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Balancer": "polytask.optimization",
+    "as_balancer": "polytask.optimization",
+    "create_method": "polytask.optimization",
+    "list_methods": "polytask.optimization",
+    "Task": "polytask.tasks",
+    "Dataset": "polytask.data",
+    "list_datasets": "polytask.data",
+    "load_dataset": "polytask.data",
+    "create_architecture": "polytask.architectures",
+    "create_encoder": "polytask.architectures",
+    "list_architectures": "polytask.architectures",
+    "Callback": "polytask.training",
+    "Trainer": "polytask.training",
+    "MultiTaskEstimator": "polytask.tabular",
+    "compare": "polytask.study",
+    "UserError": "polytask.errors",
+    "PolytaskError": "polytask.errors",
+    "NonFiniteError": "polytask.errors",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name, or a method or architecture by its class name (`polytask.PCGrad`)."""
+    if name in _PUBLIC:
+        value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    elif not name.startswith("_") and (entry := _by_class_name(name)):
+        value = entry.load()
+    else:
+        raise AttributeError(f"module 'polytask' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _by_class_name(name: str) -> _registry.Entry | None:
+    if not name[0].isupper():
+        return None
+    for kind in ("method", "architecture"):
+        for entry in _registry.entries(kind).values():
+            if entry.attribute == name:
+                return entry
+    return None

@@ -1,0 +1,105 @@
+"""The one backward pass: weights enter the shared part, the heads stay plain or take them too.
+
+*Plain*: `sum(losses).backward()` with temporary hooks that put the weights on what flows from
+the heads into the trunk, so each head learns from its own unweighted loss. *Weighted*: the
+backward pass of the weighted sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from polytask.kernel.graph import Ownership
+from polytask.kernel.problem import Problem
+
+
+def backward_weighted(problem: Problem, weights: Tensor, loss_scale: float = 1.0) -> None:
+    """Backward of sum_t w_t L_t."""
+    weights = _on(weights, problem)
+    _run(problem, [weights[i] * loss_scale for i in range(len(problem))])
+
+
+def backward_plain(problem: Problem, weights: Tensor, loss_scale: float = 1.0) -> None:
+    """Backward of the plain sum, with task t's flow into shared nodes multiplied by w_t.
+
+    Exact for the trunk and the heads, for weights of any sign, for heads that enter the trunk
+    at several depths, and for parameters tied between heads. Cost: one backward pass and one
+    walk of the graph.
+    """
+    weights = _on(weights, problem)
+    graph = Ownership(problem.losses)
+    by_parent: dict[Any, list[tuple[int, int]]] = {}
+    for edge in graph.boundary:
+        by_parent.setdefault(edge.parent, []).append((edge.slot, edge.task))
+    handles = [parent.register_hook(_scaler(edges, weights)) for parent, edges in by_parent.items()]
+    one = torch.ones((), device=weights.device)
+    seeds = [
+        (weights[i] if graph.root_is_shared(i) else one) * loss_scale for i in range(len(problem))
+    ]
+    try:
+        _run(problem, seeds)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def backward_through_cut(
+    problem: Problem,
+    cut: Sequence[Tensor],
+    directions: Sequence[Tensor],
+    loss_scale: float = 1.0,
+) -> None:
+    """Backward of the plain sum in which the gradient at the cut is replaced.
+
+    Args:
+        problem: the present tasks.
+        cut: the shared representation.
+        directions: what the trunk receives instead, one tensor of the same shape each:
+            sum_t w_t dL_t/dz, or any representation-level direction.
+        loss_scale: factor on the losses (float16); the directions are multiplied by it too.
+    """
+    handles = [
+        tensor.register_hook(_replacer(direction * loss_scale))
+        for tensor, direction in zip(cut, directions, strict=True)
+    ]
+    one = torch.full((), loss_scale, device=problem.losses[0].device)
+    try:
+        _run(problem, [one] * len(problem))
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _run(problem: Problem, seeds: Sequence[Tensor]) -> None:
+    torch.autograd.backward(
+        list(problem.losses),
+        [
+            seed.to(loss.dtype).reshape(loss.shape)
+            for seed, loss in zip(seeds, problem.losses, strict=True)
+        ],
+    )
+
+
+def _on(weights: Tensor, problem: Problem) -> Tensor:
+    loss = problem.losses[0]
+    wide = torch.promote_types(loss.dtype, torch.float32)
+    return weights.detach().to(loss.device, wide, non_blocking=True)
+
+
+def _scaler(edges: list[tuple[int, int]], weights: Tensor) -> Callable[..., Any]:
+    def hook(grad_inputs: tuple[Any, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        out = list(grad_inputs)
+        for slot, task in edges:
+            if out[slot] is not None:
+                out[slot] = out[slot] * weights[task].to(out[slot].dtype)
+        return tuple(out)
+
+    return hook
+
+
+def _replacer(direction: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda gradient: direction.to(gradient.dtype)

@@ -1,0 +1,246 @@
+"""Gradient statistics: features, tail and exact Gramians, each by the cheapest honest way.
+
+Costs, with T tasks: `features` and `tail` walk the heads once (each task its own) and stop at
+the representation or just before it; `exact` walks the whole shared part T times and holds
+T x p numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from polytask.errors import UserError
+from polytask.kernel.graph import Ownership, leaves, tail_parameters
+from polytask.kernel.problem import Problem
+
+KINDS = ("losses", "features", "tail", "exact")
+# A discovery is made anew now and then: parameters may have been frozen or thawed meanwhile.
+REDISCOVER = 200
+
+
+@dataclass
+class Measured:
+    """Rows of gradients and what they are rows of."""
+
+    jacobian: Tensor
+    """One gradient a row, shape [T, n], on the losses' device."""
+    gramian: Tensor
+    source: str
+    cut_gradients: list[Tensor] | None = None
+    """dL_t/dz stacked over tasks, one [T, *z.shape] a tensor of the cut, when z was given."""
+
+
+@dataclass
+class Discovery:
+    """Who shares what, found once per set of present tasks and statistic."""
+
+    cache: dict[Any, list[Tensor]] = field(default_factory=dict)
+    clean_cuts: dict[tuple[str, ...], bool] = field(default_factory=dict)
+    age: int = 0
+
+    def __deepcopy__(self, memo: Any) -> Discovery:
+        return Discovery()  # a copied balancer serves another model
+
+    def is_clean(self, problem: Problem, cut: Sequence[Tensor]) -> bool:
+        """Whether all that two tasks share lies behind the cut (no tied heads around it)."""
+        if problem.tasks not in self.clean_cuts:
+            stop = {get_gradient_edge(tensor).node for tensor in cut}
+            seen: set[Tensor] = set()
+            clean = True
+            for loss in problem.losses:
+                own = leaves([loss.grad_fn], stop)
+                clean = clean and not own & seen
+                seen |= own
+            self.clean_cuts[problem.tasks] = clean
+        return self.clean_cuts[problem.tasks]
+
+    def parameters(self, problem: Problem, kind: str, depth: int) -> list[Tensor]:
+        """Shared parameters to measure on ('exact': all of them; 'tail': the last layers)."""
+        self.age += 1
+        if self.age > REDISCOVER:
+            self.forget()
+        key = (problem.tasks, kind, depth)
+        if key not in self.cache:
+            graph = Ownership(problem.losses)
+            shared = graph.shared_parameters()
+            if kind == "tail":
+                few = set(tail_parameters(graph.entries(), depth, at_least=16 * len(problem)))
+                shared = [parameter for parameter in shared if parameter in few]
+            self.cache[key] = shared
+        return self.cache[key]
+
+    def forget(self) -> None:
+        """Drop everything: the next step walks the graph again."""
+        self.cache.clear()
+        self.clean_cuts.clear()
+        self.age = 0
+
+
+def measure(
+    problem: Problem,
+    kind: str,
+    *,
+    discovery: Discovery,
+    depth: int = 2,
+    shared: list[Tensor] | None = None,
+    cut: list[Tensor] | None = None,
+    loss_scale: float = 1.0,
+) -> Measured:
+    """Gradients of every task on what the statistic names, and their Gramian.
+
+    Args:
+        problem: the present tasks.
+        kind: 'features', 'tail' or 'exact'.
+        discovery: the cache of who shares what; a stale entry is found and replaced.
+        depth: number of shared layers that 'tail' reads, counted from the heads.
+        shared: the shared parameters, when the caller named them.
+        cut: the shared representation, when the caller passed it.
+        loss_scale: factor on the losses in these passes (against float16 underflow); the
+            result does not depend on it.
+
+    Raises:
+        UserError: nothing is shared by two present tasks, or the representation is no cut.
+    """
+    if kind == "features":
+        inputs: list[Any] = list(cut) if cut is not None else _found_cut(problem)
+        source = "features"
+    else:
+        inputs = list(shared) if shared is not None else discovery.parameters(problem, kind, depth)
+        if shared is not None and kind == "tail":
+            inputs = _tail_of(shared, problem, discovery, depth)
+        source = kind
+    if not inputs:
+        return _nothing_shared(problem, kind)
+    extra = cut if cut is not None and kind != "features" else []
+    rows, cut_rows = _rows(problem, inputs, extra, loss_scale)
+    if rows is None and shared is None and kind != "features":
+        discovery.forget()
+        return measure(
+            problem, kind, discovery=discovery, depth=depth, cut=cut, loss_scale=loss_scale
+        )
+    if rows is None:
+        raise UserError(
+            f"no task's loss reaches the {'features' if kind == 'features' else 'parameters'} "
+            "that were passed; pass those of this forward pass."
+        )
+    if kind == "features" and cut is not None:
+        cut_rows = _unflatten(rows, cut)
+    count = rows.shape[1]
+    words = f"{source}, depth {depth}" if source == "tail" else source
+    return Measured(rows, _gramian(rows), f"{words} ({count:,} numbers)", cut_rows or None)
+
+
+def _rows(
+    problem: Problem, inputs: Sequence[Any], extra: Sequence[Tensor], loss_scale: float
+) -> tuple[Tensor | None, list[Tensor]]:
+    """One flat gradient a task, [T, n], and the stacked gradients on the cut."""
+    flat: list[Tensor | None] = []
+    stacks: list[list[Tensor]] = [[] for _ in extra]
+    shapes = [_empty_like(item) for item in inputs]
+    for loss in problem.losses:
+        scaled = loss * loss_scale if loss_scale != 1.0 else loss
+        found = torch.autograd.grad(scaled, [*inputs, *extra], retain_graph=True, allow_unused=True)
+        own = found[: len(inputs)]
+        if any(gradient is not None for gradient in own):
+            parts = [
+                _flat(zero() if gradient is None else gradient)
+                for gradient, zero in zip(own, shapes, strict=True)
+            ]
+            flat.append(torch.cat(parts) if len(parts) > 1 else parts[0])
+        else:
+            flat.append(None)
+        for stack, gradient, tensor in zip(stacks, found[len(inputs) :], extra, strict=True):
+            stack.append(torch.zeros_like(tensor) if gradient is None else gradient)
+    present = [row for row in flat if row is not None]
+    if not present:
+        return None, []
+    rows = torch.stack([torch.zeros_like(present[0]) if row is None else row for row in flat])
+    cuts = [torch.stack(stack) for stack in stacks]
+    if loss_scale != 1.0:
+        rows = rows / loss_scale
+        cuts = [stack / loss_scale for stack in cuts]
+    return rows, cuts
+
+
+def _flat(gradient: Tensor) -> Tensor:
+    """A gradient as a dense vector of at least float32."""
+    dense = gradient.to_dense() if gradient.layout != torch.strided else gradient
+    return dense.reshape(-1).to(torch.promote_types(dense.dtype, torch.float32))
+
+
+def _empty_like(item: Any) -> Any:
+    """A function that makes the zero gradient of an input (a tensor or a graph edge)."""
+    if isinstance(item, Tensor):
+        return lambda: torch.zeros_like(item)
+    metadata = item.node._input_metadata[item.output_nr]
+    return lambda: torch.zeros(metadata.shape, dtype=metadata.dtype, device=metadata.device)
+
+
+def _gramian(rows: Tensor) -> Tensor:
+    """J Jᵀ in float64: T² numbers decide, so they are summed with care.
+
+    Each row is divided by its largest entry first, so that float32 rows of any size multiply
+    without overflow or underflow, and the products are scaled back in float64.
+    """
+    size = rows.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
+    unit = rows / size[:, None]
+    product = (unit @ unit.T).double()
+    wide = size.double()
+    return product * wide[:, None] * wide[None, :]
+
+
+def _unflatten(rows: Tensor, cut: Sequence[Tensor]) -> list[Tensor]:
+    pieces = rows.split([tensor.numel() for tensor in cut], dim=1)
+    return [
+        piece.reshape(len(rows), *tensor.shape).to(tensor.dtype)
+        for piece, tensor in zip(pieces, cut, strict=True)
+    ]
+
+
+def _found_cut(problem: Problem) -> list[GradientEdge]:
+    """The representation, found in the graph: where the heads enter the shared part."""
+    graph = Ownership(problem.losses)
+    if not graph.is_antichain():
+        raise UserError(
+            "statistic='features' needs a representation that every head reads at the same "
+            "depth; here heads enter the shared part at several depths. Pass features= with "
+            "the tensors that form a cut, or use statistic='tail'."
+        )
+    return [
+        GradientEdge(*key) for key in dict.fromkeys((e.child, e.output) for e in graph.boundary)
+    ]
+
+
+def _tail_of(
+    shared: list[Tensor], problem: Problem, discovery: Discovery, depth: int
+) -> list[Tensor]:
+    """The last of the named parameters: those found in the graph, else the last given."""
+    named = set(shared)
+    found = [p for p in discovery.parameters(problem, "tail", depth) if p in named]
+    if found:
+        return found
+    matrices = [i for i, p in enumerate(shared) if p.dim() >= 2]
+    return shared[matrices[-depth] if len(matrices) >= depth else 0 :]
+
+
+def _nothing_shared(problem: Problem, kind: str) -> Measured:
+    """Nothing is shared by two present tasks: the rows are orthogonal by construction.
+
+    One present task alone is an ordinary step, so its weight must come out as for any single
+    gradient. Two or more without a common parameter is a mistake that is better said.
+    """
+    if len(problem) > 1:
+        raise UserError(
+            f"statistic={kind!r} needs parameters that at least two tasks use, and tasks "
+            f"{', '.join(problem.tasks)} share none that require a gradient. Is the encoder "
+            "frozen, or was it run once per task under separate weights? Use a method that "
+            "needs losses only, or unfreeze the shared part."
+        )
+    one = torch.ones(1, 1, device=problem.losses[0].device)
+    return Measured(one, one.double(), "one task")

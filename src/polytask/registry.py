@@ -1,0 +1,188 @@
+"""What exists, by name, without importing any of it.
+
+A method, an architecture, an encoder or a data set is one file in its folder. The folder is
+read with `ast`, so listing names, summaries and arguments costs milliseconds and never
+imports torch. The file's name is the entry's name; its entry is the public class or function
+whose name equals the file's name when case and underscores are ignored (`nash_mtl.py` holds
+`NashMTL`), or the only public definition. A literal `aliases = (...)` in the class body adds
+names. Third parties register through the entry-point groups `polytask.methods`,
+`polytask.architectures`, `polytask.encoders` and `polytask.datasets`.
+"""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import importlib
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from polytask.errors import UserError, unknown
+
+ROOT = Path(__file__).parent
+FOLDERS = {
+    "method": ("optimization/loss_weighting", "optimization/gradients", "optimization/main_task"),
+    "architecture": ("architectures",),
+    "encoder": ("architectures/encoders",),
+    "dataset": ("data/sets",),
+}
+# An `__init__` that ends in `**options` also takes what the base class of its kind takes.
+BASES = {"method": ("optimization/base.py", "Balancer")}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered thing: where it is and what its file says about it."""
+
+    name: str
+    module: str
+    attribute: str
+    summary: str = ""
+    group: str = ""
+    aliases: tuple[str, ...] = ()
+    arguments: dict[str, str] = field(default_factory=dict)
+    """Keyword arguments of the entry with their defaults, as source text ('' when required)."""
+    constants: dict[str, Any] = field(default_factory=dict)
+    """Literal class attributes (what a method needs, the year of its paper, ...)."""
+
+    def load(self) -> Any:
+        """Import the module and return the class or function."""
+        return getattr(importlib.import_module(self.module), self.attribute)
+
+
+def squash(name: str) -> str:
+    """Case and underscores ignored: `NashMTL` and `nash_mtl` are one name."""
+    return name.replace("_", "").replace("-", "").lower()
+
+
+@cache
+def entries(kind: str) -> dict[str, Entry]:
+    """All entries of a kind ('method', 'architecture', 'encoder', 'dataset'), by name."""
+    found: dict[str, Entry] = {}
+    for folder in FOLDERS[kind]:
+        for file in sorted((ROOT / folder).glob("*.py")):
+            if not file.stem.startswith("_") and (entry := _read(file, folder, kind)):
+                found[entry.name] = entry
+    for point in entry_points(group=f"polytask.{kind}s"):
+        module, _, attribute = point.value.partition(":")
+        found.setdefault(point.name, Entry(point.name, module, attribute, group="third party"))
+    return found
+
+
+def names(kind: str, pattern: str = "*") -> list[str]:
+    """Sorted names of a kind that match a shell pattern (`*grad*`)."""
+    return sorted(name for name in entries(kind) if fnmatch.fnmatchcase(name, pattern))
+
+
+def find(kind: str, name: str) -> Entry:
+    """The entry called `name`, by name, alias or class name. Raises `UserError` if none is."""
+    for entry in entries(kind).values():
+        if squash(str(name)) in {squash(entry.name), *map(squash, entry.aliases)}:
+            return entry
+    raise unknown(kind, name, entries(kind))
+
+
+def create(kind: str, name: str, /, **arguments: Any) -> Any:
+    """Build the entry called `name`; an argument it does not take is an error with a suggestion."""
+    entry = find(kind, name)
+    check_arguments(kind, entry, arguments)
+    return entry.load()(**arguments)
+
+
+def check_arguments(kind: str, entry: Entry, arguments: dict[str, Any]) -> None:
+    """Raise `UserError` when `arguments` holds a word that `entry` does not take."""
+    if not entry.arguments and entry.group == "third party":
+        return
+    for word in arguments:
+        if word not in entry.arguments:
+            error = unknown(f"argument of {kind} {entry.name}:", word, entry.arguments)
+            raise UserError(str(error))
+
+
+def _read(file: Path, folder: str, kind: str) -> Entry | None:
+    """Read one file's entry from its syntax tree."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    public = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_")
+    ]
+    same = [node for node in public if squash(node.name) == squash(file.stem)]
+    chosen = same or (public if len(public) == 1 else [])
+    if not chosen:
+        return None
+    node = chosen[0]
+    constants = _constants(node) if isinstance(node, ast.ClassDef) else {}
+    documented = ast.get_docstring(node) or ast.get_docstring(tree) or ""
+    return Entry(
+        name=file.stem,
+        module="polytask." + folder.replace("/", ".") + "." + file.stem,
+        attribute=node.name,
+        summary=documented.strip().split("\n")[0].rstrip("."),
+        group=folder.rsplit("/", 1)[-1],
+        aliases=tuple(constants.get("aliases", ())),
+        arguments=_arguments(node) | (_base_arguments(kind) if _takes_options(node) else {}),
+        constants=constants,
+    )
+
+
+def _constants(node: ast.ClassDef) -> dict[str, Any]:
+    """Class attributes whose value is a literal."""
+    out: dict[str, Any] = {}
+    for statement in node.body:
+        if isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            targets: list[ast.expr] = [statement.target]
+        elif isinstance(statement, ast.Assign):
+            targets = statement.targets
+        else:
+            continue
+        assert statement.value is not None
+        try:
+            value = ast.literal_eval(statement.value)
+        except ValueError:
+            continue
+        out.update({target.id: value for target in targets if isinstance(target, ast.Name)})
+    return out
+
+
+def _signature(node: ast.ClassDef | ast.FunctionDef) -> ast.FunctionDef | None:
+    """The function whose arguments the caller passes: the `__init__` of a class."""
+    if isinstance(node, ast.FunctionDef):
+        return node
+    inits = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
+    return inits[0] if inits else None
+
+
+def _takes_options(node: ast.ClassDef | ast.FunctionDef) -> bool:
+    """Whether what the base class takes can be passed too."""
+    function = _signature(node)
+    return function.args.kwarg is not None if function else isinstance(node, ast.ClassDef)
+
+
+@cache
+def _base_arguments(kind: str) -> dict[str, str]:
+    """Arguments of the base class of a kind; none when the kind has no base class."""
+    if kind not in BASES:
+        return {}
+    file, name = BASES[kind]
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    node = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name)
+    return _arguments(node)
+
+
+def _arguments(node: ast.ClassDef | ast.FunctionDef) -> dict[str, str]:
+    """Named arguments of a function, or of a class's `__init__`, with defaults as text."""
+    function = _signature(node)
+    if function is None:
+        return {}
+    spec = function.args
+    positional = spec.posonlyargs + spec.args
+    gap = len(positional) - len(spec.defaults)
+    padded: list[ast.expr | None] = [None] * gap + list(spec.defaults)
+    out = {arg.arg: default for arg, default in zip(positional, padded, strict=True)}
+    out.update(dict(zip((a.arg for a in spec.kwonlyargs), spec.kw_defaults, strict=True)))
+    out.pop("self", None)
+    return {name: ast.unparse(default) if default else "" for name, default in out.items()}
