@@ -1,4 +1,4 @@
-"""Balance two tasks in your own loop: two lines differ from plain PyTorch (marked +)."""
+"""Balance two tasks in your own loop: two lines differ from plain PyTorch (marked +) beside the import."""
 
 import torch
 from torch import nn
@@ -18,6 +18,6 @@ for _ in range(200):
     h = trunk(x)
     loss_a = nn.functional.mse_loss(area_head(h)[:, 0], area)
     loss_b = nn.functional.binary_cross_entropy_with_logits(large_head(h)[:, 0], is_large)
-    step = balancer.backward({"area": loss_a, "large": loss_b})  # + was: (loss_a + loss_b).backward()
+    step = balancer.backward({"area": loss_a, "large": loss_b})  # + for .backward()
     optimizer.step()
 print({task: round(loss.item(), 4) for task, loss in step.losses.items()}, step.statistic)

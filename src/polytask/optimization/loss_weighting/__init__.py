@@ -1,0 +1,1 @@
+"""Weights from loss values: one file a method."""

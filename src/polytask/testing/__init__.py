@@ -1,0 +1,1 @@
+"""Conformance suites that methods and architectures of others can inherit."""
