@@ -194,7 +194,7 @@ def test_as_balancer_takes_a_peer_s_weighting():
         ("linear", {"statistic": "exact"}, "reads loss values only"),
         ("pcgrad", {"statistic": "losses"}, "reads gradients"),
         ("pcgrad", {"heads": "none"}, "heads must be one of"),
-        ("pcgrad", {"depth": 0}, "at least 1"),
+        ("pcgrad", {"depth": 0}, "depth must be at least 1"),
     ],
 )
 def test_wrong_words_are_named(name, arguments, message):

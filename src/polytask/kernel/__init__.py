@@ -1,6 +1,6 @@
 """From losses to a statistic to one backward pass: what every balancer stands on (torch only)."""
 
 from polytask.kernel.statistic import Statistic
-from polytask.kernel.step import Step, take_step
+from polytask.kernel.step import Given, Settings, Step, take_step
 
-__all__ = ["Statistic", "Step", "take_step"]
+__all__ = ["Given", "Settings", "Statistic", "Step", "take_step"]

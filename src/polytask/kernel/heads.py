@@ -74,6 +74,38 @@ def backward_through_cut(
             handle.remove()
 
 
+def backward_replaced(
+    problem: Problem, inputs: Sequence[Any], direction: Tensor, loss_scale: float = 1.0
+) -> None:
+    """Backward of the plain sum in which the gradient of `inputs` becomes `direction`.
+
+    Args:
+        problem: the present tasks.
+        inputs: parameters, representation tensors or graph edges.
+        direction: what they receive, flat, in the order of `inputs`.
+        loss_scale: factor on the losses (float16).
+    """
+    handles = []
+    start = 0
+    for item in inputs:
+        tensor = item if isinstance(item, Tensor) else None
+        shape = torch.Size(
+            item.node._input_metadata[item.output_nr].shape if tensor is None else tensor.shape
+        )
+        part = direction[start : start + shape.numel()].reshape(shape) * loss_scale
+        start += shape.numel()
+        if tensor is not None:
+            handles.append(tensor.register_hook(_replacer(part)))
+        else:
+            handles.append(item.node.register_prehook(_slot_replacer(item.output_nr, part)))
+    one = torch.full((), loss_scale, device=problem.losses[0].device)
+    try:
+        _run(problem, [one] * len(problem))
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def _run(problem: Problem, seeds: Sequence[Tensor]) -> None:
     torch.autograd.backward(
         list(problem.losses),
@@ -103,3 +135,13 @@ def _scaler(edges: list[tuple[int, int]], weights: Tensor) -> Callable[..., Any]
 
 def _replacer(direction: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda gradient: direction.to(gradient.dtype)
+
+
+def _slot_replacer(slot: int, direction: Tensor) -> Callable[..., Any]:
+    def hook(grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        out = list(grad_outputs)
+        if out[slot] is not None:
+            out[slot] = direction.to(out[slot].dtype)
+        return tuple(out)
+
+    return hook

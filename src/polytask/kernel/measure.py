@@ -7,7 +7,7 @@ T x p numbers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from polytask.errors import UserError
+from polytask.errors import UserError, unknown
 from polytask.kernel.graph import Ownership, leaves, tail_parameters
 from polytask.kernel.problem import Problem
 
-KINDS = ("losses", "features", "tail", "exact")
+KINDS = ("features", "tail", "exact")
 # A discovery is made anew now and then: parameters may have been frozen or thawed meanwhile.
 REDISCOVER = 200
 
@@ -32,6 +32,8 @@ class Measured:
     """One gradient a row, shape [T, n], on the losses' device."""
     gramian: Tensor
     source: str
+    inputs: list[Any]
+    """What the rows are gradients of: tensors or graph edges, in the order of the columns."""
     cut_gradients: list[Tensor] | None = None
     """dL_t/dz stacked over tasks, one [T, *z.shape] a tensor of the cut, when z was given."""
 
@@ -42,6 +44,7 @@ class Discovery:
 
     cache: dict[Any, list[Tensor]] = field(default_factory=dict)
     clean_cuts: dict[tuple[str, ...], bool] = field(default_factory=dict)
+    by_users: dict[tuple[str, ...], Any] = field(default_factory=dict)
     age: int = 0
 
     def __deepcopy__(self, memo: Any) -> Discovery:
@@ -75,10 +78,17 @@ class Discovery:
             self.cache[key] = shared
         return self.cache[key]
 
+    def groups(self, problem: Problem, find: Callable[[Problem], Any]) -> Any:
+        """Parameters by the set of tasks that use them, found by `find` once."""
+        if problem.tasks not in self.by_users:
+            self.by_users[problem.tasks] = find(problem)
+        return self.by_users[problem.tasks]
+
     def forget(self) -> None:
         """Drop everything: the next step walks the graph again."""
         self.cache.clear()
         self.clean_cuts.clear()
+        self.by_users.clear()
         self.age = 0
 
 
@@ -107,6 +117,8 @@ def measure(
     Raises:
         UserError: nothing is shared by two present tasks, or the representation is no cut.
     """
+    if kind not in KINDS:
+        raise unknown("statistic", kind, KINDS)
     if kind == "features":
         inputs: list[Any] = list(cut) if cut is not None else _found_cut(problem)
         source = "features"
@@ -133,7 +145,9 @@ def measure(
         cut_rows = _unflatten(rows, cut)
     count = rows.shape[1]
     words = f"{source}, depth {depth}" if source == "tail" else source
-    return Measured(rows, _gramian(rows), f"{words} ({count:,} numbers)", cut_rows or None)
+    return Measured(
+        rows, gramian_of(rows, rows), f"{words} ({count:,} numbers)", inputs, cut_rows or None
+    )
 
 
 def _rows(
@@ -182,17 +196,19 @@ def _empty_like(item: Any) -> Any:
     return lambda: torch.zeros(metadata.shape, dtype=metadata.dtype, device=metadata.device)
 
 
-def _gramian(rows: Tensor) -> Tensor:
-    """J Jᵀ in float64: T² numbers decide, so they are summed with care.
+def gramian_of(one: Tensor, other: Tensor) -> Tensor:
+    """J Kᵀ in float64: T² numbers decide, so they are summed with care.
 
     Each row is divided by its largest entry first, so that float32 rows of any size multiply
     without overflow or underflow, and the products are scaled back in float64.
     """
-    size = rows.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
-    unit = rows / size[:, None]
-    product = (unit @ unit.T).double()
-    wide = size.double()
-    return product * wide[:, None] * wide[None, :]
+    tiny = torch.finfo(torch.float32).tiny
+    size = one.abs().amax(dim=1).clamp_min(tiny)
+    size_other = size if other is one else other.abs().amax(dim=1).clamp_min(tiny)
+    unit = one / size[:, None]
+    unit_other = unit if other is one else other / size_other[:, None]
+    product = (unit @ unit_other.T).double()
+    return product * size.double()[:, None] * size_other.double()[None, :]
 
 
 def _unflatten(rows: Tensor, cut: Sequence[Tensor]) -> list[Tensor]:
@@ -243,4 +259,4 @@ def _nothing_shared(problem: Problem, kind: str) -> Measured:
             "needs losses only, or unfreeze the shared part."
         )
     one = torch.ones(1, 1, device=problem.losses[0].device)
-    return Measured(one, one.double(), "one task")
+    return Measured(one, one.double(), "one task", [])

@@ -65,6 +65,17 @@ def pose(losses: Mapping[str, Tensor], counts: Mapping[str, int] | None = None) 
     return Problem(tuple(present), tuple(loss.reshape(()) for loss in present.values()))
 
 
+def log_losses(problem: Problem) -> Problem:
+    """log L_t in place of L_t: gradients are divided by the losses, so units do not matter."""
+    for task, value in zip(problem.tasks, problem.values.tolist(), strict=True):
+        if value <= 0:
+            raise UserError(
+                f"the logarithm needs positive losses, and the loss of task {task!r} is "
+                f"{value:g}; leave transform='log' out or add a constant to the loss."
+            )
+    return Problem(problem.tasks, tuple(loss.log() for loss in problem.losses))
+
+
 def check_finite(values: Tensor, tasks: Sequence[str], what: str) -> None:
     """Raise `NonFiniteError` naming the tasks whose entry of `values` is not finite."""
     bad = (~torch.isfinite(values)).reshape(len(tasks), -1).any(dim=1).tolist()

@@ -12,24 +12,27 @@ from torch import Tensor
 class Statistic:
     """The input of every decision, over the T tasks that are present in this step.
 
-    All of it lives on the host in float64: T² numbers come over in one copy, which is also the
-    check for non-finite values, and a decision never synchronises with a device again.
+    Everything of size T or T² lives on the host in float64: it comes over in one copy, which
+    is also the check for non-finite values, and a decision never synchronises with a device
+    again. A Jacobian stays on its device.
     """
 
     tasks: tuple[str, ...]
     losses: Tensor
-    """Loss values, shape [T], detached."""
+    """Loss values, shape [T]."""
     gramian: Tensor | None = None
     """Inner products of the tasks' gradients, shape [T, T]."""
     jacobian: Tensor | None = None
-    """One gradient a row, shape [T, n]."""
+    """One gradient a row, shape [T, n], on the losses' device."""
+    cross: Tensor | None = None
+    """Inner products of the gradients of one batch (rows) with those of another, [T, T]."""
     row: Tensor | None = None
     """Inner products of one vector (the main or validation gradient) with each gradient, [T]."""
-    main: int | None = None
-    """Position of the main task, for methods that have one."""
+    cut: list[Tensor] | None = None
+    """The shared representation, when the caller passed it."""
     generator: torch.Generator | None = None
     source: str = "losses"
-    """Which statistic the numbers are: losses, features, tail or exact, in words."""
+    """Which statistic the numbers are: losses, row, features, tail or exact, in words."""
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -38,3 +41,18 @@ class Statistic:
         """The Gramian; a method that declared that it needs one always gets one."""
         assert self.gramian is not None, "the method's statistic_kind must be 'gramian'"
         return self.gramian
+
+    def need_jacobian(self) -> Tensor:
+        """The Jacobian, for methods that declared it."""
+        assert self.jacobian is not None, "the method's statistic_kind must be 'jacobian'"
+        return self.jacobian
+
+    def need_cross(self) -> Tensor:
+        """The cross-Gramian of two batches, for methods that declared it."""
+        assert self.cross is not None, "the method's statistic_kind must be 'cross'"
+        return self.cross
+
+    def need_row(self) -> Tensor:
+        """The inner products with one vector, for methods that declared it."""
+        assert self.row is not None, "the method's statistic_kind must be 'row'"
+        return self.row

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from polytask.errors import UserError, unknown
-from polytask.kernel.heads import backward_plain, backward_through_cut, backward_weighted
-from polytask.kernel.measure import KINDS, Discovery, Measured, measure
+from polytask.errors import UserError
+from polytask.kernel.groups import backward_groups
+from polytask.kernel.heads import (
+    backward_plain,
+    backward_replaced,
+    backward_through_cut,
+    backward_weighted,
+)
+from polytask.kernel.measure import Discovery, Measured, gramian_of, measure
 from polytask.kernel.problem import (
     Features,
     Problem,
@@ -19,11 +25,43 @@ from polytask.kernel.problem import (
     as_cut,
     as_parameters,
     check_finite,
+    log_losses,
     pose,
 )
+from polytask.kernel.shift import Closure, directional_derivatives
 from polytask.kernel.statistic import Statistic
 
 Decide = Callable[[Statistic], Tensor]
+Losses = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What does not change from step to step. The words are those of `Balancer`."""
+
+    kind: Literal["losses", "row", "gramian", "cross", "jacobian"] = "losses"
+    statistic: str = "losses"
+    heads: Literal["plain", "weighted"] = "weighted"
+    depth: int = 2
+    non_finite: Literal["raise", "skip_task"] = "raise"
+    transform: Literal["none", "log"] = "none"
+    groups: Literal["joint", "separate"] = "joint"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the caller passed for one step."""
+
+    losses: Losses
+    earlier: Sequence[Losses] = ()
+    """Losses of the other batches of this step, for methods that need several."""
+    shared: Shared = None
+    features: Features = None
+    counts: Mapping[str, int] | None = None
+    scaler: Any = None
+    closure: Closure | None = None
+    vector: Callable[[Problem, Sequence[Tensor]], Sequence[Tensor]] | None = None
+    """For 'row': the vector whose products with the gradients are wanted, on the parameters."""
 
 
 @dataclass(frozen=True)
@@ -33,152 +71,202 @@ class Step:
     tasks: tuple[str, ...]
     """Names of the tasks that took part, in the order of the Gramian's rows."""
     weights: dict[str, Tensor]
+    """Weight of each task's loss in the shared part; empty for methods that give a direction."""
     losses: dict[str, Tensor]
     gramian: Tensor | None
     statistic: str
     """What the decision was made on, in words: 'tail, depth 2 (8,320 numbers)'."""
+    groups: dict[tuple[str, ...], dict[str, Tensor]] = field(default_factory=dict)
+    """groups='separate': the weights of each set of tasks that shares parameters."""
+    audit: dict[str, float] | None = None
+    """Agreement with the exact statistic, on steps that were audited."""
+
+
+Audit = Callable[[Problem, Tensor, list[Tensor] | None], dict[str, float]]
 
 
 def take_step(
-    losses: Mapping[str, Tensor],
+    given: Given,
     decide: Decide,
-    *,
-    statistic: str,
-    heads: Literal["plain", "weighted"],
+    settings: Settings,
     discovery: Discovery,
-    depth: int = 2,
-    shared: Shared = None,
-    features: Features = None,
-    counts: Mapping[str, int] | None = None,
-    scaler: Any = None,
-    non_finite: Literal["raise", "skip_task"] = "raise",
+    *,
     generator: torch.Generator | None = None,
+    audit: Audit | None = None,
 ) -> Step:
-    """Measure, decide and run the one backward pass. See `Balancer.backward` for the arguments."""
-    if statistic not in KINDS:
-        raise unknown("statistic", statistic, KINDS)
-    problem = pose(losses, counts)
-    cut = as_cut(features)
-    parameters = as_parameters(shared)
-    loss_scale = float(scaler.get_scale()) if scaler is not None else 1.0
-    values = problem.values
-    measured: Measured | None = None
-    if statistic != "losses":
-        measured = measure(
-            problem,
-            statistic,
-            discovery=discovery,
-            depth=depth,
-            shared=parameters,
-            cut=cut,
-            loss_scale=loss_scale,
-        )
-    known = _known(problem, values, measured, generator)
-    if not bool(torch.isfinite(_all_numbers(known)).all()):
-        if non_finite == "skip_task":
-            return _without_bad(
-                losses,
-                known,
-                decide,
-                statistic=statistic,
-                heads=heads,
-                discovery=discovery,
-                depth=depth,
-                shared=shared,
-                features=features,
-                counts=counts,
-                scaler=scaler,
-                generator=generator,
+    """Measure, decide and run the one backward pass. See `Balancer.backward` for the words."""
+    problem = pose(given.losses, given.counts)
+    raw = problem.values
+    if settings.transform == "log":
+        problem = log_losses(problem)
+    cut = as_cut(given.features)
+    named = as_parameters(given.shared)
+    loss_scale = float(given.scaler.get_scale()) if given.scaler is not None else 1.0
+    if settings.groups == "separate":
+        weights_of = backward_groups(problem, decide, settings, discovery, loss_scale, generator)
+        return Step(problem.tasks, {}, _named(problem, raw), None, "exact by group", weights_of)
+    measured, known = _know(problem, given, settings, discovery, cut, named, loss_scale, generator)
+    bad = _not_finite(known)
+    if bad and settings.non_finite == "skip_task":
+        kept = {task: loss for task, loss in given.losses.items() if task not in bad}
+        if not kept or not set(kept) & set(problem.tasks):
+            raise UserError(
+                f"no task of this step has a finite loss and gradient ({', '.join(bad)}); "
+                "nothing is left to learn from. Look at the inputs and lower the learning rate."
             )
+        return take_step(
+            replace(given, losses=kept), decide, settings, discovery, generator=generator
+        )
+    if bad:
         check_finite(known.losses, problem.tasks, "loss")
-        if scaler is None:
-            check_finite(known.need_gramian().diagonal(), problem.tasks, "gradient")
-        else:
-            # A float16 overflow: run the pass so that the scaler sees it and skips the step.
-            decide = _equal
-    weights = decide(known)
-    _check_weights(weights, problem)
+        if given.scaler is None:
+            numbers = [value for value in (known.gramian, known.row) if value is not None]
+            check_finite(torch.stack([_diagonal(n) for n in numbers], 1), problem.tasks, "gradient")
+        # A float16 overflow: run the pass so that the scaler sees it and skips the step.
+        decide = _equal
+    answer = decide(known)
+    audited = audit(problem, answer, named) if audit is not None else None
     if cut is not None and not discovery.is_clean(problem, cut):
         cut = None  # something is shared around the cut: weigh every edge into the trunk instead
-    _apply(problem, weights, heads, cut, measured, loss_scale)
+    weights = _apply(problem, answer, settings, cut, measured, loss_scale)
+    if settings.transform == "log" and weights is not None:
+        weights = weights / raw.to(weights)
     return Step(
         tasks=problem.tasks,
-        weights=dict(zip(problem.tasks, weights.detach().unbind(), strict=True)),
-        losses=dict(zip(problem.tasks, values.unbind(), strict=True)),
+        weights={} if weights is None else _named(problem, weights),
+        losses=_named(problem, raw),
         gramian=known.gramian,
         statistic=known.source,
+        audit=audited,
     )
 
 
-def _known(
+def _know(
     problem: Problem,
-    values: Tensor,
-    measured: Measured | None,
+    given: Given,
+    settings: Settings,
+    discovery: Discovery,
+    cut: list[Tensor] | None,
+    named: list[Tensor] | None,
+    loss_scale: float,
     generator: torch.Generator | None,
-) -> Statistic:
-    """What the method may know, brought to the host in the step's one synchronisation."""
-    if measured is None:
-        return Statistic(problem.tasks, values.cpu(), generator=generator)
-    together = torch.cat([values[:, None], measured.gramian], dim=1).cpu()
-    return Statistic(
-        problem.tasks,
-        together[:, 0],
-        gramian=together[:, 1:],
-        generator=generator,
+) -> tuple[Measured | None, Statistic]:
+    """Measure what the method asked for and bring it to the host in one synchronisation."""
+    base = Statistic(problem.tasks, problem.values, generator=generator, cut=cut)
+    if settings.kind == "losses":
+        return None, replace(base, losses=base.losses.cpu())
+    if settings.kind == "row":
+        return None, _know_row(problem, given, discovery, named, base)
+
+    def look(one: Problem) -> Measured:
+        return measure(
+            one,
+            settings.statistic,
+            discovery=discovery,
+            depth=settings.depth,
+            shared=named,
+            cut=cut if one is problem else None,
+            loss_scale=loss_scale,
+        )
+
+    if settings.kind == "cross":
+        first, second = (look(_same_tasks(losses, problem)) for losses in given.earlier[:2])
+        table = gramian_of(first.jacobian, second.jacobian)
+        values = torch.cat([base.losses[:, None], table], dim=1).cpu()
+        source = f"{first.source}, two batches"
+        return None, replace(base, losses=values[:, 0], cross=values[:, 1:], source=source)
+    measured = look(problem)
+    values = torch.cat([base.losses[:, None], measured.gramian], dim=1).cpu()
+    return measured, replace(
+        base,
+        losses=values[:, 0],
+        gramian=values[:, 1:],
+        jacobian=measured.jacobian if settings.kind == "jacobian" else None,
         source=measured.source,
     )
 
 
-def _all_numbers(known: Statistic) -> Tensor:
-    if known.gramian is None:
-        return known.losses
-    return torch.cat([known.losses, known.gramian.flatten()])
+def _know_row(
+    problem: Problem,
+    given: Given,
+    discovery: Discovery,
+    named: list[Tensor] | None,
+    base: Statistic,
+) -> Statistic:
+    assert given.closure is not None, "checked by the balancer"
+    assert given.vector is not None, "checked by the balancer"
+    parameters = named or discovery.parameters(problem, "exact", depth=1)
+    module = given.shared if isinstance(given.shared, nn.Module) else None
+    vector = given.vector(problem, parameters)
+    row = directional_derivatives(given.closure, problem.tasks, parameters, vector, module)
+    count = sum(parameter.numel() for parameter in parameters)
+    return replace(base, losses=base.losses.cpu(), row=row, source=f"row ({count:,} numbers)")
 
 
-def _without_bad(
-    losses: Mapping[str, Tensor], known: Statistic, decide: Decide, **settings: Any
-) -> Step:
-    """The same step without the tasks whose loss or gradient is not finite."""
-    finite = torch.isfinite(known.losses)
-    if known.gramian is not None:
-        finite &= torch.isfinite(known.gramian.diagonal())
-    bad = {task for task, fine in zip(known.tasks, finite.tolist(), strict=True) if not fine}
-    kept = {task: loss for task, loss in losses.items() if task not in bad}
-    if not bad or len(bad) == len(known.tasks):
+def _same_tasks(losses: Losses, problem: Problem) -> Problem:
+    missing = [task for task in problem.tasks if task not in losses]
+    if missing:
         raise UserError(
-            f"no task of this step has a finite loss and gradient ({', '.join(known.tasks)}); "
-            "nothing is left to learn from. Look at the inputs and lower the learning rate."
+            "a method that reads several batches needs every present task in each of them; "
+            f"{', '.join(missing)} is missing in one. Draw batches with all tasks."
         )
-    return take_step(kept, decide, **settings)
+    return pose({task: losses[task] for task in problem.tasks})
 
 
 def _apply(
     problem: Problem,
-    weights: Tensor,
-    heads: str,
+    answer: Tensor,
+    settings: Settings,
     cut: list[Tensor] | None,
     measured: Measured | None,
     loss_scale: float,
-) -> None:
-    if heads == "weighted":
-        backward_weighted(problem, weights, loss_scale)
+) -> Tensor | None:
+    """Run the backward pass; the weights, or None when the answer was a direction."""
+    if settings.kind == "jacobian":
+        assert measured is not None
+        if answer.shape != measured.jacobian.shape[1:]:
+            raise UserError(
+                f"a direction must have the {measured.jacobian.shape[1]} coordinates of the "
+                f"Jacobian, found shape {tuple(answer.shape)}."
+            )
+        backward_replaced(problem, measured.inputs, answer, loss_scale)
+        return None
+    if answer.shape != (len(problem),):
+        raise UserError(
+            f"a decision must give one weight for each of the {len(problem)} present tasks, "
+            f"found a tensor of shape {tuple(answer.shape)}."
+        )
+    if settings.heads == "weighted":
+        backward_weighted(problem, answer, loss_scale)
     elif measured is not None and measured.cut_gradients is not None and cut is not None:
         directions = [
-            torch.tensordot(weights.detach().to(rows.device, rows.dtype), rows, dims=1)
+            torch.tensordot(answer.detach().to(rows.device, rows.dtype), rows, dims=1)
             for rows in measured.cut_gradients
         ]
         backward_through_cut(problem, cut, directions, loss_scale)
     else:
-        backward_plain(problem, weights, loss_scale)
+        backward_plain(problem, answer, loss_scale)
+    return answer
 
 
-def _check_weights(weights: Tensor, problem: Problem) -> None:
-    if weights.shape != (len(problem),):
-        raise UserError(
-            f"a decision must give one weight for each of the {len(problem)} present tasks, "
-            f"found a tensor of shape {tuple(weights.shape)}."
-        )
+def _not_finite(known: Statistic) -> list[str]:
+    """Tasks whose loss or gradient is not finite."""
+    finite = torch.isfinite(known.losses)
+    for numbers in (known.gramian, known.cross, known.row):
+        if numbers is not None:
+            finite &= torch.isfinite(_diagonal(numbers))
+    return [task for task, fine in zip(known.tasks, finite.tolist(), strict=True) if not fine]
+
+
+def _diagonal(numbers: Tensor) -> Tensor:
+    return numbers.diagonal() if numbers.ndim == 2 else numbers
+
+
+def _named(problem: Problem, values: Tensor) -> dict[str, Tensor]:
+    return dict(zip(problem.tasks, values.detach().unbind(), strict=True))
 
 
 def _equal(known: Statistic) -> Tensor:
+    if known.jacobian is not None:
+        return known.jacobian.sum(dim=0)
     return torch.ones_like(known.losses)

@@ -41,6 +41,7 @@ def as_balancer(function: Callable[[Tensor], Tensor], **options: Any) -> Balance
 
 class _FromFunction(Balancer):
     statistic_kind = "gramian"
+    default_heads = "plain"
 
     def __init__(self, function: Callable[[Tensor], Tensor], **options: Any) -> None:
         super().__init__(**options)

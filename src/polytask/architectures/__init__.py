@@ -1,0 +1,103 @@
+"""Architectures: encoders in, one head per task out; one file per way of sharing.
+
+An architecture takes any `torch.nn.Module` as its encoder and answers a dictionary of
+outputs keyed by task name. Importing this package costs nothing: torch is imported with the
+first name that needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from polytask import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from torch import nn
+
+    from polytask.architectures._base import Architecture, TaskLike
+    from polytask.architectures._init import reinitialise
+    from polytask.architectures._inputs import unwrap
+    from polytask.architectures._per_task import PerTask
+    from polytask.architectures.encoders._spec import Spec
+    from polytask.architectures.hard_sharing import HardSharing
+    from polytask.architectures.single_task import SingleTask
+
+_HOME = {
+    "Architecture": "_base",
+    "HardSharing": "hard_sharing",
+    "PerTask": "_per_task",
+    "SingleTask": "single_task",
+    "reinitialise": "_init",
+    "unwrap": "_inputs",
+}
+
+__all__ = [
+    "Architecture",
+    "HardSharing",
+    "PerTask",
+    "SingleTask",
+    "create_architecture",
+    "create_encoder",
+    "list_architectures",
+    "list_encoders",
+    "reinitialise",
+    "unwrap",
+]
+
+
+def list_architectures(pattern: str = "*") -> list[str]:
+    """Sorted names of the architectures that match a shell pattern, without importing them."""
+    return registry.names("architecture", pattern)
+
+
+def list_encoders(pattern: str = "*") -> list[str]:
+    """Sorted names of the encoders that match a shell pattern, without importing them."""
+    return registry.names("encoder", pattern)
+
+
+def create_encoder(name: str, spec: Spec, **arguments: Any) -> nn.Module:
+    """Build the encoder called `name` for inputs of the widths in `spec`.
+
+    `spec` is what a fitted `polytask.data.Preprocessor` calls `.spec`. Raises `UserError` for
+    an unknown name or argument, and when the encoder cannot read such inputs.
+    """
+    encoder: nn.Module = registry.create("encoder", name, spec=spec, **arguments)
+    return encoder
+
+
+def create_architecture(
+    name: str,
+    encoder: nn.Module,
+    tasks: Mapping[str, TaskLike] | Iterable[TaskLike],
+    **arguments: Any,
+) -> Architecture:
+    """Build the architecture called `name` over `encoder`, with one head per task.
+
+    Raises `UserError` for an unknown name or argument, and when the encoder does not fit.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from polytask.tasks import Task
+    >>> tasks = [Task("age", "regression"), Task("sold", "binary")]
+    >>> encoder = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
+    >>> model = create_architecture("hard_sharing", encoder, tasks, example=torch.zeros(2, 4))
+    >>> {task: tuple(output.shape) for task, output in model(torch.zeros(2, 4)).items()}
+    {'age': (2, 1), 'sold': (2, 1)}
+    """
+    model: Architecture = registry.create(
+        "architecture", name, encoder=encoder, tasks=tasks, **arguments
+    )
+    return model
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,71 @@
+"""Initial weights: drawn anew for a copy, and the same for a task whatever its company.
+
+All of it follows from `torch.manual_seed`. A task's head (or its own copy of an encoder) is
+drawn from a stream that depends on the seed and the task's *name* only, so a network of one
+task and a network of many start with the same head for that task, and runs are paired.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+def draw_seed() -> int:
+    """One number from torch's CPU generator: the only draw an architecture makes from it."""
+    return int(torch.randint(2**62, (), device="cpu"))
+
+
+@contextmanager
+def seeded(seed: int, name: str) -> Iterator[None]:
+    """Inside, torch's CPU generator is a stream of its own for `(seed, name)`; restored after.
+
+    Weights that live on an accelerator are drawn from its generator, which this leaves alone:
+    build on the CPU and move the model for weights that do not depend on the other tasks.
+    """
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    state = torch.get_rng_state()
+    # Only the CPU's generator: `torch.manual_seed` would also reseed every accelerator.
+    torch.default_generator.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+
+
+def reinitialise(module: nn.Module) -> tuple[str, ...]:
+    """Draw the parameters of `module` anew, in place, by each submodule's own initialisation.
+
+    Calls `reset_parameters` (or `_reset_parameters`, as in `nn.MultiheadAttention`) of every
+    submodule, children before parents: the order in which a constructor draws, so that a
+    parent's choice wins. Buffers such as running statistics are reset by the same call.
+
+    A submodule with parameters of its own and no such method **keeps the weights it has**
+    (a class token held as a bare `nn.Parameter`, parametrised weights). No warning is given;
+    the dotted names of those submodules are returned ('' is `module` itself). Give the class
+    a `reset_parameters(self)` to have it drawn anew.
+    """
+    kept: list[str] = []
+    for name, part in _children_first(module, "", set()):
+        reset = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
+        if callable(reset):
+            reset()
+        elif next(part.parameters(recurse=False), None) is not None:
+            kept.append(name)
+    return tuple(kept)
+
+
+def _children_first(
+    module: nn.Module, name: str, seen: set[nn.Module]
+) -> Iterator[tuple[str, nn.Module]]:
+    """Every distinct submodule with its dotted name, in the order of construction."""
+    if module in seen:
+        return
+    seen.add(module)
+    for key, child in module.named_children():
+        yield from _children_first(child, f"{name}.{key}" if name else key, seen)
+    yield name, module

@@ -1,0 +1,1 @@
+"""Encoders that need no download; any torch module is one too."""

@@ -1,0 +1,72 @@
+"""One independent network per task: nothing is shared, what sharing is judged against."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from polytask.architectures._base import Architecture, Features, TaskLike
+from polytask.architectures._heads import build_heads
+from polytask.architectures._init import draw_seed, reinitialise, seeded
+from polytask.architectures._inputs import encode, representation_width
+from polytask.architectures._per_task import PerTask
+
+
+class SingleTask(Architecture):
+    """One independent network per task: nothing is shared, what sharing is judged against.
+
+    Every task has its own copy of the encoder and its own head; `features` are None. Cost of
+    a step and of memory: as many encoders as tasks. `encoder` itself is copied, never used.
+
+    Copies are drawn anew by `reinitialise`, each from a stream of its own for the seed and the
+    task's name, so they differ from one another whatever their order. Submodules that cannot
+    be drawn anew keep the weights of `encoder` in every copy; their dotted names are in the
+    attribute `copied`. A lone task has nothing to differ from: its encoder starts from the
+    weights of `encoder`, so the network is the same as `HardSharing` of that one task.
+
+    Args:
+        encoder: any module that answers one tensor [N, d], or [N, C, H, W].
+        tasks: tasks by name, or in a list.
+        head_hidden: widths of hidden layers of every default head; none is one linear layer.
+        heads: modules to use as heads of the tasks they name.
+        example: one batch of inputs, as the model will get it, for a dry run of the encoder.
+        fresh: False starts every copy from the weights of `encoder`: for a pretrained one.
+
+    Raises:
+        UserError: as `HardSharing`.
+
+    """
+
+    shares = "nothing"
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        tasks: Mapping[str, TaskLike] | Iterable[TaskLike],
+        head_hidden: Sequence[int] = (),
+        heads: Mapping[str, nn.Module] | None = None,
+        example: Any = None,
+        fresh: bool = True,
+    ) -> None:
+        super().__init__(encoder, tasks)
+        self.width = representation_width(encoder, example)
+        self.copied: tuple[str, ...] = ()
+        seed = draw_seed()
+        copies = {task: copy.deepcopy(encoder) for task in self.output_sizes}
+        if fresh and len(copies) > 1:
+            for task, network in copies.items():
+                with seeded(seed, f"encoder/{task}"):
+                    self.copied = reinitialise(network)
+        self.encoders = PerTask(copies)
+        self.heads = build_heads(
+            self.output_sizes, self.width, encoder, hidden=head_hidden, given=heads, seed=seed
+        )
+
+    def compute(self, x: Any, tasks: tuple[str, ...]) -> tuple[dict[str, Tensor], Features]:
+        """The networks of these tasks, one after the other."""
+        return {
+            task: self.heads[task](encode(self.encoders[task], x, self.width)) for task in tasks
+        }, None
