@@ -1,4 +1,4 @@
-"""Balance two tasks in your own loop: two lines differ from plain PyTorch (marked +) beside the import."""
+"""Two lines differ from plain PyTorch (marked +), beside the import: two tasks, your own loop."""
 
 import torch
 from torch import nn

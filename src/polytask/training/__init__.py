@@ -1,0 +1,41 @@
+"""Training: the `Trainer`, its callbacks, and the rules that choose a checkpoint.
+
+Importing this package loads nothing but names; torch and the rest come with the first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from polytask.training._environment import environment
+    from polytask.training.callbacks import Callback
+    from polytask.training.history import History
+    from polytask.training.method import build_method
+    from polytask.training.selection import Rule, make_rule
+    from polytask.training.trainer import Trainer
+
+__all__ = ["Callback", "History", "Rule", "Trainer", "build_method", "environment", "make_rule"]
+
+_HOME = {
+    "Callback": "callbacks",
+    "History": "history",
+    "Rule": "selection",
+    "Trainer": "trainer",
+    "build_method": "method",
+    "environment": "_environment",
+    "make_rule": "selection",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_HOME[name]}")
+    globals()[name] = getattr(module, name)
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,111 @@
+"""One forward pass of any model, and the losses of the tasks that have labels."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from polytask.errors import UserError
+from polytask.tasks import Task
+from polytask.training._precision import Precision, to_float32
+
+Features = Tensor | list[Tensor] | None
+Batch = tuple[Any, Mapping[str, Tensor]]
+
+
+@dataclass
+class Losses:
+    """Losses of the tasks present in a batch, and how many labels each has."""
+
+    values: dict[str, Tensor]
+    counts: dict[str, int]
+    rows: int
+
+
+class Forward:
+    """Calls a model under autocast and checks what comes back.
+
+    The model is called with `return_features=True` when its `forward` takes that argument, and
+    must then return `(outputs, features)`; otherwise it returns `outputs` alone. `outputs` is a
+    dictionary by task name.
+    """
+
+    def __init__(self, model: nn.Module, tasks: Mapping[str, Task], precision: Precision) -> None:
+        self.model = model
+        self.tasks = tasks
+        self.precision = precision
+        self.with_features = "return_features" in inspect.signature(model.forward).parameters
+
+    def __call__(self, inputs: Any, features: bool = False) -> tuple[dict[str, Tensor], Features]:
+        """Outputs by task (float32), and the shared representation when asked for."""
+        with self.precision.autocast():
+            if features and self.with_features:
+                returned = self.model(inputs, return_features=True)
+            else:
+                returned = self.model(inputs)
+        shared: Features = None
+        if isinstance(returned, tuple) and len(returned) == 2:
+            returned, shared = returned
+        if not isinstance(returned, Mapping):
+            raise UserError(
+                "the model must return a dictionary of outputs by task name, found "
+                f"{type(returned).__name__}. Return, for example, "
+                f"{{{next(iter(self.tasks))!r}: output}}."
+            )
+        missing = [name for name in self.tasks if name not in returned]
+        if missing:
+            raise UserError(
+                f"the model gives no output for {', '.join(missing)}: expected outputs named "
+                f"{', '.join(self.tasks)}, found {', '.join(map(str, returned)) or 'none'}."
+            )
+        return {name: to_float32(returned[name]) for name in self.tasks}, with_graph(shared)
+
+    def losses(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Losses:
+        """Losses of the tasks with at least one label; a task without target is absent."""
+        values, counts = {}, {}
+        for name, task in self.tasks.items():
+            if name in targets:
+                value, count = task.loss(outputs[name], targets[name])
+                if count:
+                    values[name], counts[name] = value, int(count)
+        rows = max((len(target) for target in targets.values()), default=0)
+        return Losses(values, counts, rows)
+
+
+def with_graph(features: Features) -> Features:
+    """The features that gradients run through: none when the shared part is frozen."""
+    if features is None or isinstance(features, Tensor):
+        return features if features is not None and features.requires_grad else None
+    return [tensor for tensor in features if tensor.requires_grad] or None
+
+
+def batches_on(batches: Iterable[Any], device: torch.device) -> Iterator[Batch]:
+    """The batches, checked to be pairs `(inputs, targets)` and moved to the device."""
+    from accelerate.utils import send_to_device
+
+    for batch in batches:
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise UserError(
+                "a batch must be a pair (inputs, targets) with targets by task name, found "
+                f"{type(batch).__name__}. Let the loader give such pairs."
+            )
+        inputs, targets = batch
+        if not isinstance(targets, Mapping):
+            raise UserError(
+                "the targets of a batch must be a dictionary by task name, found "
+                f"{type(targets).__name__}."
+            )
+        yield send_to_device(inputs, device), send_to_device(dict(targets), device)
+
+
+def values_of(losses: Mapping[str, Tensor]) -> dict[str, float]:
+    """Losses as numbers, fetched from the device in one go."""
+    if not losses:
+        return {}
+    fetched = torch.stack([loss.detach().double() for loss in losses.values()]).tolist()
+    return dict(zip(losses, fetched, strict=True))

@@ -1,0 +1,166 @@
+"""The inside of a training: where it stands, what an epoch adds up to, and one batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from polytask.errors import NonFiniteError
+from polytask.optimization.base import Balancer, Step
+from polytask.training._forward import Forward, Losses, values_of
+from polytask.training._optim import Window
+from polytask.training._precision import Precision
+from polytask.training._scores import Mean
+
+
+@dataclass
+class LoopState:
+    """Where a training stands. Model, optimizer, schedule and balancer keep their own state."""
+
+    epoch: int = 0
+    """The running epoch, counted from 1; 0 before the first."""
+    batch: int = 0
+    """Batches of the running epoch that are done, skipped ones included."""
+    step: int = 0
+    """Optimizer steps taken."""
+    skipped: int = 0
+    """Batches left out because no task had a label."""
+
+    def to_dict(self) -> dict[str, int]:
+        """Plain values."""
+        return asdict(self)
+
+    def where(self) -> str:
+        """The place of the running batch, in words."""
+        return f"epoch {self.epoch}, step {self.step + 1}, batch index {self.batch}"
+
+
+class Totals:
+    """What one epoch adds up to: mean losses, labels seen and mean weights, by task."""
+
+    def __init__(self) -> None:
+        self._losses: dict[str, Mean] = {}
+        self._weights: dict[str, Tensor] = {}
+        self._weighed: dict[str, int] = {}
+
+    def add(self, values: Mapping[str, float], counts: Mapping[str, int], step: Step) -> None:
+        """Add one batch. A loss that is not finite (policy 'skip_task') is left out."""
+        for name, value in values.items():
+            if math.isfinite(value):
+                self._losses.setdefault(name, Mean()).add(value, counts[name])
+        for name, weight in step.weights.items():
+            # Summed on the device: reading every weight would wait for it every step.
+            self._weights[name] = self._weights.get(name, torch.zeros_like(weight)) + weight
+            self._weighed[name] = self._weighed.get(name, 0) + 1
+
+    def record(self, tasks: Mapping[str, Any]) -> dict[str, Any]:
+        """The epoch's part of the history, for every task."""
+        means = {name: self._losses.get(name, Mean()) for name in tasks}
+        weights = {name: float(w) / self._weighed[name] for name, w in self._weights.items()}
+        return (
+            {f"train/{name}/loss": mean.result() for name, mean in means.items()}
+            | {f"examples/{name}": mean.count for name, mean in means.items()}
+            | {f"weight/{name}": weights[name] for name in tasks if name in weights}
+        )
+
+
+class Stepper:
+    """Turns batches into gradients and gradients into optimizer steps."""
+
+    def __init__(
+        self,
+        forward: Forward,
+        balancer: Balancer,
+        optimizer: torch.optim.Optimizer,
+        scheduler: Any | None,
+        precision: Precision,
+        clip_norm: float | None,
+    ) -> None:
+        self.forward = forward
+        self.balancer = balancer
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.precision = precision
+        self.clip_norm = clip_norm
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.window = Window(self.parameters)
+        optimizer.zero_grad(set_to_none=True)  # of whatever was computed before the fit
+
+    def backward(
+        self, inputs: Any, targets: Mapping[str, Tensor], state: LoopState
+    ) -> tuple[Losses, dict[str, float], Step | None]:
+        """Forward and balanced backward of one batch; no step when no task has a label.
+
+        Raises `NonFiniteError` before anything is updated.
+        """
+        outputs, features = self.forward(inputs, features=True)
+        losses = self.forward.losses(outputs, targets)
+        if not losses.values:
+            return losses, {}, None
+        values = values_of(losses.values)
+        self._check(values, state)
+
+        def again() -> dict[str, Tensor]:
+            outputs, _ = self.forward(inputs, features=True)
+            return self.forward.losses(outputs, targets).values
+
+        self.window.before(losses.rows)
+        try:
+            step = self.balancer.backward(
+                losses.values,
+                features=features,
+                counts=losses.counts,
+                scaler=self.precision.scaler,
+                closure=again,
+            )
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{error} ({state.where()})") from error
+        return losses, values, step
+
+    def update(self, state: LoopState) -> None:
+        """Step with the gradients of the window, if any batch gave some.
+
+        Raises `NonFiniteError` when they are not finite, before the parameters change. (Under
+        fp16 the scaler leaves such a step out and lowers its scale.)
+        """
+        if not self.window.rows:
+            return
+        self.window.close()
+        self.precision.unscale(self.optimizer)
+        self._clip(state)
+        stepped = self.precision.step(self.optimizer)
+        self.optimizer.zero_grad(set_to_none=True)
+        if stepped:
+            state.step += 1
+            if self.scheduler is not None:
+                self.scheduler.step()
+            self.balancer.after_step()
+
+    def _clip(self, state: LoopState) -> None:
+        norm = nn.utils.get_total_norm(p.grad for p in self.parameters if p.grad is not None)
+        # Methods that read losses alone never look at gradients, so this is where an infinite
+        # slope of a finite loss is found.
+        if self.precision.scaler is None and not bool(torch.isfinite(norm)):
+            raise NonFiniteError(
+                f"the gradient of the tasks together has norm {norm.item()} by {state.where()}, "
+                "though every loss was finite; nothing was updated. Look for a square root, "
+                "logarithm or division at 0 in the model or a loss; method 'mgda' would name "
+                "the task."
+            )
+        if self.clip_norm is not None:
+            nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
+
+    def _check(self, values: Mapping[str, float], state: LoopState) -> None:
+        if self.balancer.non_finite == "skip_task":
+            return
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise NonFiniteError(
+                    f"the loss of task {name!r} is {value} at {state.where()}; nothing was "
+                    "updated. Look for infinite inputs or targets, or lower the learning rate."
+                )

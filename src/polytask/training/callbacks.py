@@ -1,0 +1,67 @@
+"""Callbacks: code of the user's that runs at named moments of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from polytask.errors import UserError
+
+if TYPE_CHECKING:
+    from polytask.optimization.base import Step
+    from polytask.training.trainer import Trainer
+
+
+class Callback:
+    """Override the moments you need; every method does nothing by default.
+
+    Order: `on_train_begin`, then per epoch `on_epoch_begin`, per batch `on_batch_begin`,
+    `on_grad_computed`, `on_batch_end`, then `on_epoch_end`, and last `on_train_end`.
+    Epochs count from 1, batches of an epoch from 0. Setting `trainer.should_stop = True` ends
+    the training after the running epoch. After an exception no further moment is called.
+    """
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Model, optimizer and run folder are ready; nothing has been trained."""
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """The chosen weights are loaded and written."""
+
+    def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
+        """Before the first batch of an epoch."""
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, Any]) -> None:
+        """After validation; `metrics` is the record that goes to `metrics.jsonl`."""
+
+    def on_batch_begin(self, trainer: Trainer, batch_index: int) -> None:
+        """Before the forward pass of a batch."""
+
+    def on_batch_end(self, trainer: Trainer, batch_index: int, losses: dict[str, float]) -> None:
+        """After a batch; `losses` of its present tasks, empty when no task had a label."""
+
+    def on_grad_computed(self, trainer: Trainer, step: Step) -> None:
+        """After the balancer's backward, before clipping and the optimizer step.
+
+        `step` is what the balancer returned: losses, weights and the statistic it measured.
+        """
+
+
+class Callbacks:
+    """Several callbacks called in the order given. Raises `UserError` for another type."""
+
+    def __init__(self, callbacks: Iterable[Callback]) -> None:
+        self.callbacks = list(callbacks)
+        for callback in self.callbacks:
+            if not isinstance(callback, Callback):
+                raise UserError(
+                    f"expected a Callback, found {type(callback).__name__}. "
+                    "Derive it from polytask.training.Callback and pass an instance."
+                )
+
+    def __iter__(self) -> Iterator[Callback]:
+        return iter(self.callbacks)
+
+    def tell(self, moment: str, *details: Any) -> None:
+        """Call the method of this name on every callback."""
+        for callback in self:
+            getattr(callback, moment)(*details)
