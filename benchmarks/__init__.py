@@ -1,0 +1,1 @@
+"""Programs behind every number that polytask publishes; each prints ratios from one run."""

@@ -1,0 +1,1 @@
+"""What one balanced step costs, in units of one step on the plain sum of the losses."""
