@@ -1,0 +1,192 @@
+"""The flags that verbs share, each with its group, its help and its default in words.
+
+A flag that is not given is None, so that a YAML file or the library's own default decides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter, Token
+
+DATA = Group("Data", sort_key=1)
+MODEL = Group("What is compared", sort_key=2)
+FIT = Group("Training", sort_key=3)
+RUNNING = Group("Running", sort_key=4)
+OUTPUT = Group("Output", sort_key=5)
+MANY = (1, None)
+
+EXAMPLES = {
+    "compare": """Example:
+  polytask compare --data houses.csv --targets price:regression sold:binary \\
+    --drop id --methods pcgrad mgda:depth=1 --seeds 3 --epochs 20 \\
+    --out runs/houses
+""",
+    "train": """Example:
+  polytask train --data houses.csv --targets price:regression sold:binary \\
+    --method pcgrad --out models/houses
+""",
+    "predict": """Example:
+  polytask predict --model models/houses --data new.csv --out preds.csv
+""",
+    "list": """Example:
+  polytask list methods '*grad*'
+""",
+    "env": """Example:
+  polytask env --json
+""",
+}
+
+
+def whole(_: Any, tokens: Sequence[Token]) -> int:
+    """A whole number as written; cyclopts alone would round 2.5 to 2."""
+    (token,) = tokens
+    if not re.fullmatch(r"[-+]?\d+", token.value):
+        raise ValueError(f"{token.keyword} should be a whole number, found {token.value!r}")
+    return int(token.value)
+
+
+Whole = Annotated[int | None, Parameter(converter=whole)]
+
+Data = Annotated[
+    str | None,
+    Parameter(
+        group=DATA,
+        metavar="NAME|FILE",
+        help="A registered data set (polytask list datasets) or a CSV, TSV or Parquet file.",
+    ),
+]
+Targets = Annotated[
+    list[str] | None,
+    Parameter(
+        group=DATA,
+        consume_multiple=MANY,
+        metavar="COLUMN[:KIND]...",
+        help=(
+            "Columns to predict; KIND is regression, binary, multiclass or multilabel, inferred "
+            "and shown when left out. Needed for a file; of a data set, the tasks to keep."
+        ),
+    ),
+]
+Drop = Annotated[
+    list[str] | None,
+    Parameter(
+        group=DATA,
+        consume_multiple=MANY,
+        metavar="COLUMN...",
+        help="Columns that are neither inputs nor targets, such as an id.",
+    ),
+]
+Split = Annotated[
+    str | None,
+    Parameter(
+        group=DATA,
+        metavar="HOW",
+        help=(
+            "random, stratified[:TARGET], group:COLUMN (no group in two parts) or time:COLUMN "
+            "(the last rows are the test). [default: random]"
+        ),
+    ),
+]
+Test = Annotated[
+    Path | None,
+    Parameter(group=DATA, metavar="FILE", help="Your own test table, instead of a split."),
+]
+TestFraction = Annotated[
+    float | None,
+    Parameter(
+        group=DATA, metavar="FRACTION", help="Part of the rows for the test. [default: 0.15]"
+    ),
+]
+ValFraction = Annotated[
+    float | None,
+    Parameter(
+        group=DATA, metavar="FRACTION", help="Part of the rows for choosing. [default: 0.15]"
+    ),
+]
+Encoder = Annotated[
+    str | None,
+    Parameter(
+        group=MODEL,
+        metavar="NAME[:ARG=VALUE,...]",
+        help="polytask list encoders. [default: mlp for tables, resnet for images]",
+    ),
+]
+Statistic = Annotated[
+    str | None,
+    Parameter(
+        group=MODEL,
+        metavar="NAME",
+        help="What gradient methods measure: features, tail or exact. [default: the method's own]",
+    ),
+]
+Epochs = Annotated[
+    Whole, Parameter(group=FIT, metavar="N", help="Passes over the rows. [default: 20]")
+]
+BatchSize = Annotated[Whole, Parameter(group=FIT, metavar="N", help="Rows a step. [default: 256]")]
+Optimizer = Annotated[
+    str | None,
+    Parameter(
+        group=FIT, metavar="NAME", help="adam, adamw, momentum, rmsprop, sgd. [default: adam]"
+    ),
+]
+WeightDecay = Annotated[
+    float | None, Parameter(group=FIT, metavar="X", help="Of the optimizer. [default: 0]")
+]
+Scheduler = Annotated[
+    str | None, Parameter(group=FIT, metavar="NAME", help="constant or cosine. [default: constant]")
+]
+ClipNorm = Annotated[
+    float | None, Parameter(group=FIT, metavar="X", help="Largest gradient norm. [default: none]")
+]
+Warmup = Annotated[
+    float | None,
+    Parameter(
+        group=FIT,
+        metavar="FRACTION",
+        help="Part of the steps in which the rate rises. [default: 0]",
+    ),
+]
+Accumulate = Annotated[
+    Whole,
+    Parameter(group=FIT, metavar="N", help="Batches averaged into one step. [default: 1]"),
+]
+Device = Annotated[
+    str | None,
+    Parameter(group=RUNNING, metavar="NAME", help="auto, cpu, cuda or cuda:1. [default: auto]"),
+]
+Patience = Annotated[
+    Whole,
+    Parameter(
+        group=FIT, metavar="N", help="Stop after N epochs without a better one. [default: never]"
+    ),
+]
+Precision = Annotated[
+    str | None, Parameter(group=FIT, metavar="NAME", help="no, bf16 or fp16. [default: no]")
+]
+Select = Annotated[
+    str | None,
+    Parameter(
+        group=FIT,
+        metavar="RULE",
+        help=(
+            "How the epoch is chosen on validation: mean_gain, mean_rank, main:TASK or loss. "
+            "[default: mean_gain]"
+        ),
+    ),
+]
+Progress = Annotated[
+    bool | None,
+    Parameter(group=OUTPUT, help="Show a progress bar. [default: when the screen is a terminal]"),
+]
+Json = Annotated[
+    bool,
+    Parameter(
+        group=OUTPUT,
+        negative=(),
+        help="Print one JSON document on stdout, and nothing else there.",
+    ),
+]

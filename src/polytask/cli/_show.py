@@ -1,0 +1,147 @@
+"""What is shown before training: the rows, the targets with their kinds, what was decided."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from rich.console import Console
+
+    from polytask.data import Dataset
+
+
+def console(*, json: bool = False) -> Console:
+    """The console for people: stderr when stdout belongs to a JSON document."""
+    from rich.console import Console
+
+    return Console(stderr=json)
+
+
+@contextmanager
+def quiet_stdout(json: bool) -> Iterator[None]:
+    """With `json`, whatever libraries print goes to stderr; stdout stays one document."""
+    if not json:
+        yield
+        return
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+@contextmanager
+def spoken(progress: bool | None) -> Iterator[None]:
+    """With `--progress` and no terminal to draw a bar in, progress goes to stderr as lines."""
+    if not progress or sys.stderr.isatty():
+        yield
+        return
+    logger, handler = logging.getLogger("polytask"), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def show_dataset(screen: Console, dataset: Dataset) -> None:
+    """Print the size, one line a target and every note of a data set."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE)
+    for heading in ("target", "kind", "labelled", "values"):
+        table.add_column(heading, overflow="fold")
+    for name, task in dataset.tasks.items():
+        known = labelled(dataset.targets[name])
+        table.add_row(
+            escape(name), task.kind, f"{known.mean():.0%}", escape(values(task, dataset, known))
+        )
+    screen.print(f"[bold]{escape(dataset.name)}[/bold]: {dataset.n:,} rows, {_inputs(dataset)}")
+    screen.print(table)
+    for note in dataset.notes:
+        screen.print(f"note: {note}", markup=False, highlight=False)
+
+
+def labelled(target: np.ndarray) -> np.ndarray:
+    """Which rows have a label, bool[N]: any element that is neither NaN nor -100."""
+    import numpy as np
+
+    known = ~np.isnan(target) if target.dtype.kind == "f" else target != -100
+    return known.reshape(len(target), -1).any(axis=1)
+
+
+def values(task: Any, dataset: Dataset, known: np.ndarray) -> str:
+    """The range of a number, the classes of anything else."""
+    target = dataset.targets[task.name]
+    if task.kind == "regression" and known.any():
+        return f"{target[known].min():.4g} to {target[known].max():.4g}"
+    shown = [str(label) for label in task.classes[:6]]
+    return ", ".join(shown) + (f", ... ({len(task.classes)})" if len(task.classes) > 6 else "")
+
+
+def _inputs(dataset: Dataset) -> str:
+    """How many inputs of each sort."""
+    parts = []
+    for name, array in dataset.inputs.items():
+        shape = "x".join(str(size) for size in array.shape[1:])
+        parts.append(f"{shape} {name}" if shape else name)
+    return "inputs: " + (", ".join(parts) or "none")
+
+
+def show_scores(screen: Console, result: dict[str, Any]) -> None:
+    """Print the test metrics of a trained model, task by task."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        box=box.SIMPLE, title=f"test, {result['rows']['test']:,} rows", title_justify="left"
+    )
+    for heading in ("target", "metric", "this model", "best constant"):
+        table.add_column(heading, overflow="fold")
+    for name, row in result["test"].items():
+        for place, (metric, value) in enumerate(row.items()):
+            if metric != "best constant":
+                constant = _number(row["best constant"]) if place == 0 else ""
+                table.add_row(escape(name) if place == 0 else "", metric, _number(value), constant)
+    best, epochs = result["best_epoch"], result["epochs"]
+    screen.print(f"epoch {best} of {epochs} chosen, {result['seconds']:.1f} s")
+    screen.print(table)
+
+
+def show_plan(screen: Console, plan: dict[str, Any]) -> None:
+    """Print what a study would take: one line a network, then the sum in a sentence."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE)
+    table.add_column("network")
+    for heading in ("runs", "seconds a run", "relative cost", "parameters"):
+        table.add_column(heading, justify="right")
+    for row in plan["networks"]:
+        measured = (
+            ("probe failed", "", "")
+            if "error" in row
+            else (
+                f"{row['run_seconds']:.1f}",
+                f"{row['relative']:.2f}" if row.get("relative") is not None else "",
+                f"{row['parameters']:,}",
+            )
+        )
+        table.add_row(escape(row["id"]), str(row["runs"]), *measured)
+    screen.print(table)
+    screen.print(plan["sentence"], markup=False, highlight=False)
+
+
+def _number(value: Any) -> str:
+    """A score as text; an undefined one says so."""
+    return f"{value:.4g}" if isinstance(value, float) else f"undefined: {value['undefined']}"

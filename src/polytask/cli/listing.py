@@ -1,0 +1,111 @@
+"""`polytask list`: what exists, read from source files without importing them."""
+
+from __future__ import annotations
+
+import fnmatch
+import json as jsonlib
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from polytask import registry
+from polytask.cli._methods import RESERVED
+from polytask.cli._options import Json
+from polytask.data import dataset_card
+from polytask.errors import UserError, nearest, unknown
+
+KINDS = {
+    "methods": "method",
+    "architectures": "architecture",
+    "encoders": "encoder",
+    "datasets": "dataset",
+}
+
+
+def listing(
+    what: Annotated[
+        str | None,
+        Parameter(help="methods, architectures, encoders or datasets; all when left out."),
+    ] = None,
+    pattern: Annotated[
+        str, Parameter(help="A shell pattern such as '*grad*', or a part of the name.")
+    ] = "*",
+    /,
+    *,
+    json: Json = False,
+) -> None:
+    """List methods, architectures, encoders or data sets."""
+    if what is not None and what not in KINDS:
+        raise unknown("list", what, KINDS)
+    found = {word: rows(word, pattern) for word in ([what] if what else KINDS)}
+    if not any(found.values()):
+        raise _nothing(pattern, list(found))
+    if json:
+        print(jsonlib.dumps(found[what] if what else found, indent=2))
+        return
+    from rich.console import Console
+
+    console = Console()
+    for word, lines in found.items():
+        if lines:
+            console.print(_table(word, lines))
+
+
+def rows(what: str, pattern: str = "*") -> list[dict[str, Any]]:
+    """One row an entry: name, group, what it needs, arguments, aliases, summary."""
+    kind = KINDS[what]
+    shell = pattern if any(mark in pattern for mark in "*?[") else f"*{pattern}*"
+    return [
+        row(kind, entry)
+        for name, entry in sorted(registry.entries(kind).items())
+        if any(fnmatch.fnmatchcase(known, shell) for known in (name, *entry.aliases))
+    ]
+
+
+def row(kind: str, entry: registry.Entry) -> dict[str, Any]:
+    """What is told about one entry."""
+    out: dict[str, Any] = {
+        "name": entry.name,
+        "group": entry.group,
+        "needs": _needs(entry) if kind == "method" else "",
+        "summary": entry.summary,
+        "aliases": list(entry.aliases),
+        "arguments": {
+            word: default
+            for word, default in entry.arguments.items()
+            if word not in RESERVED.get(kind, ())
+        },
+    }
+    if kind == "dataset":
+        out["card"] = dataset_card(entry.name)
+    return out
+
+
+def _needs(entry: registry.Entry) -> str:
+    """What a method's decision is made from."""
+    kind = str(entry.constants.get("statistic_kind", "losses"))
+    return {"gramian": "Gramian", "jacobian": "Jacobian"}.get(kind, kind)
+
+
+def _table(what: str, lines: list[dict[str, Any]]) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=what, title_justify="left", title_style="bold", box=box.SIMPLE)
+    table.add_column("name", style="bold", no_wrap=True)
+    columns = [word for word in ("group", "needs") if any(line[word] for line in lines)]
+    if what in {"encoders", "architectures", "datasets"}:
+        columns = []
+    for word in (*columns, "summary"):
+        table.add_column(word)
+    for line in lines:
+        table.add_row(line["name"], *(line[word] for word in columns), line["summary"])
+    return table
+
+
+def _nothing(pattern: str, kinds: list[str]) -> UserError:
+    """The error for a pattern that matches nothing."""
+    options = [name for word in kinds for name in registry.names(KINDS[word])]
+    close = nearest(pattern.strip("*?"), options)
+    hint = f"; did you mean {close!r}?" if close else ""
+    return UserError(f"nothing in {', '.join(kinds)} matches {pattern!r}{hint}")

@@ -1,0 +1,201 @@
+"""`polytask train`: one model of one table or data set, tested on rows it has not seen."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from polytask.cli import _options as options
+from polytask.cli._checks import check, check_data
+from polytask.cli._config import Settings, gather
+from polytask.cli._data import load
+from polytask.cli._show import console, quiet_stdout, show_dataset, show_scores, spoken
+from polytask.errors import UserError
+
+if TYPE_CHECKING:
+    from polytask.data import Dataset
+    from polytask.tabular import FitSettings, Fitted
+
+TRAINER_WORDS = (
+    "optimizer", "weight_decay", "scheduler", "warmup", "clip_norm", "accumulate", "precision",
+    "device",
+)  # fmt: skip
+
+
+def train(
+    config: Annotated[
+        Path | None,
+        Parameter(help="A YAML file whose keys are the flags below; flags win over it."),
+    ] = None,
+    /,
+    *,
+    data: options.Data = None,
+    targets: options.Targets = None,
+    drop: options.Drop = None,
+    split: options.Split = None,
+    test: options.Test = None,
+    test_fraction: options.TestFraction = None,
+    val_fraction: options.ValFraction = None,
+    method: Annotated[
+        str | None,
+        Parameter(
+            group=options.MODEL,
+            metavar="NAME[:ARG=VALUE,...]",
+            help="How tasks are balanced: polytask list methods. [default: linear]",
+        ),
+    ] = None,
+    architecture: Annotated[
+        str | None,
+        Parameter(
+            group=options.MODEL,
+            metavar="NAME[:ARG=VALUE,...]",
+            help="How they share: polytask list architectures. [default: hard_sharing]",
+        ),
+    ] = None,
+    encoder: options.Encoder = None,
+    statistic: options.Statistic = None,
+    epochs: Annotated[
+        options.Whole,
+        Parameter(group=options.FIT, metavar="N", help="Most passes over the rows. [default: 100]"),
+    ] = None,
+    batch_size: Annotated[
+        options.Whole, Parameter(group=options.FIT, metavar="N", help="Rows a step. [default: 128]")
+    ] = None,
+    lr: Annotated[
+        float | None,
+        Parameter(group=options.FIT, metavar="X", help="Learning rate. [default: 1e-3]"),
+    ] = None,
+    optimizer: options.Optimizer = None,
+    weight_decay: options.WeightDecay = None,
+    scheduler: options.Scheduler = None,
+    warmup: options.Warmup = None,
+    clip_norm: options.ClipNorm = None,
+    accumulate: options.Accumulate = None,
+    patience: Annotated[
+        options.Whole,
+        Parameter(
+            group=options.FIT,
+            metavar="N",
+            help="Stop after N epochs without a better one. [default: 20]",
+        ),
+    ] = None,
+    precision: options.Precision = None,
+    select: options.Select = None,
+    seed: Annotated[
+        options.Whole,
+        Parameter(
+            group=options.FIT, metavar="N", help="Of the split and the weights. [default: 0]"
+        ),
+    ] = None,
+    device: options.Device = None,
+    out: Annotated[
+        Path | None,
+        Parameter(
+            group=options.OUTPUT,
+            metavar="FOLDER",
+            help="Where the model goes. [default: models/NAME]",
+        ),
+    ] = None,
+    progress: options.Progress = None,
+    json: options.Json = False,
+) -> None:
+    """Fit one model on a table or a registered data set, and test it."""
+    settings = check(gather(train, config, locals()))
+    source = check_data(settings)
+    screen = console(json=json)
+    with quiet_stdout(json), spoken(settings.get("progress")):
+        dataset = load(settings, source)
+        show_dataset(screen, dataset)
+        folder = _folder(settings, dataset.name)
+        result = _fit(dataset, settings, folder)
+        show_scores(screen, result)
+        screen.print(
+            f"model: {folder}\n"
+            f"use it: polytask predict --model {folder} --data NEW --out PREDICTIONS",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    if json:
+        print(jsonlib.dumps(result, indent=2))
+
+
+def _fit(dataset: Dataset, settings: Settings, folder: Path) -> dict[str, Any]:
+    """Train, test and save; what `--json` prints."""
+    from polytask.data import make_splits
+    from polytask.tabular import fit_dataset
+
+    recipe = _recipe(settings)
+    wanted = {w: settings[w] for w in ("split", "test_fraction", "val_fraction") if w in settings}
+    splits = make_splits(dataset, seed=recipe.seed, **wanted)
+    fitted, history = fit_dataset(
+        dataset, splits, recipe, progress=settings.get("progress", True), out=folder
+    )
+    scores = _test(fitted, dataset, splits)
+    fitted.settings["test"] = scores
+    fitted.save(folder)
+    return {
+        "data": dataset.name,
+        "notes": dataset.notes + history.remarks,
+        "rows": {part: len(rows) for part, rows in splits.items()},
+        "tasks": {name: task.to_dict() for name, task in fitted.tasks.items()},
+        "epochs": len(history.epochs),
+        "best_epoch": history.best_epoch,
+        "seconds": round(history.seconds, 3),
+        "test": scores,
+        "out": str(folder),
+    }
+
+
+def _recipe(settings: Settings) -> FitSettings:
+    """The settings as the fitting code names them; what is not set keeps its default."""
+    from polytask.tabular import FitSettings
+
+    words = ("epochs", "batch_size", "lr", "patience", "select", "seed")
+    given = {word: settings[word] for word in words if word in settings}
+    for word in ("method", "architecture", "encoder"):
+        if word in settings:
+            given[word] = settings[word].plain()
+    if "statistic" in settings:
+        name, arguments = "linear", {}
+        if "method" in settings:
+            name, arguments = settings["method"].name, settings["method"].arguments
+        given["method"] = {name: {"statistic": settings["statistic"], **arguments}}
+    more = {word: settings[word] for word in TRAINER_WORDS if word in settings}
+    return FitSettings(**given, options=more)
+
+
+def _test(fitted: Fitted, dataset: Dataset, splits: dict[str, Any]) -> dict[str, Any]:
+    """Metrics on the test rows, beside those of the best constant: task -> metric -> number."""
+    import torch
+
+    from polytask.tasks import evaluate
+    from polytask.training.history import plain
+
+    rows = splits["test"]
+    outputs = fitted.outputs({name: array[rows] for name, array in dataset.inputs.items()})
+    targets = {name: torch.from_numpy(dataset.targets[name][rows]) for name in fitted.tasks}
+    scores: dict[str, Any] = {}
+    for name, row in evaluate(fitted.tasks, outputs, targets).items():
+        known = dataset.targets[name][splits["train"]]
+        constant = fitted.tasks[name].trivial(known, targets[name])
+        scores[name] = plain({**row, "best constant": constant})
+    return scores
+
+
+def _folder(settings: Settings, name: str) -> Path:
+    """Where the model goes: a new folder, or one that holds an earlier model."""
+    from polytask.tabular.fitted import CARD
+
+    folder: Path = settings.get("out", Path("models") / name)
+    if folder.is_dir() and any(folder.iterdir()):
+        ours = (folder / CARD).exists() or (folder / "config.yaml").exists()
+        if not ours or (folder / "study.yaml").exists():
+            raise UserError(
+                f"{settings.where('out')}: {folder} holds other files; "
+                "name a new folder, or one with a model to replace"
+            )
+    return folder

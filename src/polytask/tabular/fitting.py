@@ -1,0 +1,169 @@
+"""Fitting one model to one data set: preprocessing, network, method and Trainer put together.
+
+Used by `MultiTaskEstimator` and by `polytask train`, so both train in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from polytask import registry
+from polytask.data import Batches, Dataset, Preprocessor
+from polytask.errors import UserError
+from polytask.optimization.base import Balancer
+from polytask.optimization.create import create_method
+from polytask.tabular.fitted import Fitted, Named, build_network
+from polytask.training import History, Trainer
+
+Choice = str | Mapping[str, Mapping[str, Any] | None]
+"""A registered name, or one name with its arguments: `{"cagrad": {"c": 0.4}}`."""
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How one model is trained. The words are those of the Trainer, the CLI and YAML."""
+
+    method: Choice = "linear"
+    architecture: Choice = "hard_sharing"
+    encoder: Choice | None = None
+    """None: `mlp` for tables, `resnet` for images."""
+    epochs: int = 100
+    batch_size: int = 128
+    lr: float = 1e-3
+    patience: int | None = 20
+    select: str = "mean_gain"
+    seed: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+    """Any further argument of the Trainer: optimizer, weight_decay, scheduler, ..."""
+
+
+def fit_dataset(
+    dataset: Dataset,
+    splits: Mapping[str, np.ndarray],
+    settings: FitSettings,
+    *,
+    progress: bool = False,
+    out: Path | None = None,
+) -> tuple[Fitted, History]:
+    """Train on rows `splits["train"]`, choosing the epoch on `splits["val"]` when it has rows.
+
+    Everything random follows `settings.seed`; the global generators are left as they were.
+
+    Raises:
+        UserError: a target that cannot be learned, an unknown name, a setting out of range.
+        NonFiniteError: training diverged; the message says in which task, step and batch.
+    """
+    train, val = splits["train"], splits.get("val", np.empty(0, np.int64))
+    tasks = {
+        name: task.fitted(dataset.targets[name][train]) for name, task in dataset.tasks.items()
+    }
+    preprocessor = Preprocessor.fit(dataset, train)
+    encoder = named("encoder", settings.encoder or default_encoder(dataset))
+    architecture = named("architecture", settings.architecture)
+    with _seeded(settings.seed):
+        network = build_network(preprocessor.spec, tasks, encoder, architecture)
+        trainer = Trainer(
+            network,
+            tasks,
+            method=make_balancer(settings.method),
+            lr=settings.lr,
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            patience=settings.patience if len(val) else None,
+            select=settings.select,
+            seed=settings.seed,
+            progress=progress,
+            out=out,
+            **settings.options,
+        )
+        history = trainer.fit(
+            batches(dataset, preprocessor, train, settings, shuffle=True),
+            batches(dataset, preprocessor, val, settings) if len(val) else None,
+        )
+    network.eval()
+    record = {
+        "data": dataset.name,
+        "rows": {part: len(rows) for part, rows in splits.items()},
+        "method": plain(named("method", settings.method)),
+        "architecture": plain(architecture),
+        "encoder": plain(encoder),
+        "epochs": settings.epochs,
+        "best_epoch": history.best_epoch,
+        "batch_size": settings.batch_size,
+        "lr": settings.lr,
+        "patience": settings.patience,
+        "select": settings.select,
+        "seed": settings.seed,
+        **settings.options,
+    }
+    columns = dataset.columns
+    return Fitted(tasks, preprocessor, network, encoder, architecture, columns, record), history
+
+
+def batches(
+    dataset: Dataset,
+    preprocessor: Preprocessor,
+    rows: np.ndarray,
+    settings: FitSettings,
+    *,
+    shuffle: bool = False,
+) -> Batches:
+    """Rows of a data set as batches of prepared tensors."""
+    inputs = preprocessor.transform({name: array[rows] for name, array in dataset.inputs.items()})
+    targets = {name: torch.from_numpy(array[rows]) for name, array in dataset.targets.items()}
+    return Batches(inputs, targets, settings.batch_size, shuffle=shuffle, seed=settings.seed)
+
+
+def make_balancer(choice: Choice) -> Balancer:
+    """The method by name, with the arguments chosen for it."""
+    name, arguments = named("method", choice)
+    return create_method(name, **arguments)
+
+
+def default_encoder(dataset: Dataset) -> str:
+    """`resnet` where there is an image, `mlp` otherwise."""
+    return "resnet" if "image" in dataset.inputs else "mlp"
+
+
+def named(kind: str, choice: Choice) -> Named:
+    """A choice as its registered name and arguments, checked without importing anything.
+
+    Raises `UserError` for an unknown name or argument, and for another form.
+    """
+    if isinstance(choice, str):
+        name, arguments = choice, {}
+    elif isinstance(choice, Mapping) and len(choice) == 1:
+        name, given = next(iter(choice.items()))
+        arguments = dict(given or {})
+    else:
+        raise UserError(
+            f"{kind} should be a name such as {registry.names(kind)[0]!r} or one name with its "
+            f"arguments, {{name: {{argument: value}}}}; found {choice!r}."
+        )
+    entry = registry.find(kind, name)
+    registry.check_arguments(kind, entry, arguments)
+    return entry.name, arguments
+
+
+def plain(choice: Named) -> Any:
+    """The form of a YAML file: a bare name, or `{name: {argument: value}}`."""
+    name, arguments = choice
+    return {name: arguments} if arguments else name
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Torch's CPU generator seeded inside, as it was afterwards."""
+    state = torch.get_rng_state()
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)

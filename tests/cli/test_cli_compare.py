@@ -1,0 +1,57 @@
+"""`polytask compare` from a CSV with missing labels to a verdict and a report."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def polytask(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "polytask", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_from_csv_to_verdict(patients: Path, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    words = ["--data", patients, "--targets", "progression:regression", "high:binary"]
+    words += ["--drop", "id", "--methods", "linear", "mgda:scale=sum", "--seeds", 2]
+    words += ["--epochs", 2, "--lr", "1e-3", "--workers", 2, "--out", out]
+
+    plan = polytask("compare", *words, "--dry-run")
+    assert plan.returncode == 0, plan.stderr
+    assert "Nothing has been trained" in plan.stdout
+    assert "hard_sharing-mgda" in plan.stdout
+    assert not out.exists()
+
+    first = polytask("compare", *words)
+    assert first.returncode == 0, first.stderr
+    told = [
+        first.stdout.index(text)
+        for text in ("442 rows", "target high: binary", "leans", "candidate", "report: ")
+    ]
+    assert told == sorted(told)
+    assert (out / "report.html").is_file()
+
+    # The resolved settings it wrote are a study of their own, and nothing is trained again.
+    before = {file: file.stat().st_mtime_ns for file in out.glob("runs/*/result.json")}
+    again = polytask("compare", out / "study.yaml", "--json")
+    assert again.returncode == 0, again.stderr
+    results = json.loads(again.stdout)
+    assert results["complete"] is True
+    assert results["report"] == str(out / "report.html")
+    assert {row["method"] for row in results["candidates"]} == {"linear", "rlw", "mgda"}
+    assert before == {file: file.stat().st_mtime_ns for file in out.glob("runs/*/result.json")}
+
+    # The folder of a study is not the place for a model, nor for a study of other data.
+    model = polytask("train", *words[:5], "--out", out)
+    assert (model.returncode, "holds other files" in model.stderr) == (2, True)
+    other = polytask("compare", *words[:4], "--out", out)
+    assert (other.returncode, "study of other data" in other.stderr) == (2, True)
