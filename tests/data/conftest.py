@@ -1,0 +1,45 @@
+"""Real data for the tests of `polytask.data`.
+
+Adult and yeast are fetched by pip into the ordinary cache. Only pip's own report that it has
+no connection skips a test; any other failure to fetch fails it.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import pandas as pd
+import pytest
+from sklearn.datasets import load_diabetes, load_wine
+
+from polytask.data import Dataset, load_dataset
+from polytask.data.fetch import UnreachableError
+
+
+@lru_cache
+def _load(name: str, split: str | None) -> Dataset:
+    return load_dataset(name, split=split)
+
+
+@pytest.fixture(scope="session")
+def public() -> Callable[..., Dataset]:
+    def load(name: str, split: str | None = None) -> Dataset:
+        try:
+            return _load(name, split)
+        except UnreachableError as error:
+            pytest.skip(f"pip reports no connection: {error}")
+
+    return load
+
+
+@pytest.fixture
+def wine() -> pd.DataFrame:
+    """178 wines: 13 measurements and the cultivar (3 classes)."""
+    frame: pd.DataFrame = load_wine(as_frame=True).frame
+    return frame.rename(columns={"target": "cultivar"})
+
+
+@pytest.fixture
+def diabetes() -> pd.DataFrame:
+    """442 patients: age, sex, bmi, ... and progression (regression)."""
+    frame: pd.DataFrame = load_diabetes(as_frame=True, scaled=False).frame
+    return frame.rename(columns={"target": "progression"})
