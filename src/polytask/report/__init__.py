@@ -1,0 +1,33 @@
+"""Showing a study: one self-contained HTML file, and the verdict in the terminal.
+
+The only input is the `results.json` of a study (a dict, a file, or its folder); nothing
+is recomputed here, so every number on the page is a number of that file. Names are loaded
+when first used: importing this package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from polytask.report.html import write_report
+    from polytask.report.terminal import print_verdict, verdict_renderable
+
+__all__ = ["print_verdict", "verdict_renderable", "write_report"]
+
+_HOMES = {
+    "write_report": "polytask.report.html",
+    "print_verdict": "polytask.report.terminal",
+    "verdict_renderable": "polytask.report.terminal",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

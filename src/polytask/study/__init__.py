@@ -1,0 +1,22 @@
+"""Studies: many runs of one question, judged with intervals. `polytask.compare` lives here.
+
+Importing this package costs nothing; its names are loaded at first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from polytask.study.comparison import compare
+    from polytask.study.result import StudyResult
+
+__all__ = ["StudyResult", "compare"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from polytask.study import comparison
+
+        return getattr(comparison, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,119 @@
+"""Carrying out a study whose settings are known: probes, runs, analysis, report."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polytask.errors import UserError
+from polytask.study import setup
+from polytask.study.analysis import analyse
+from polytask.study.executor import Here, Processes
+from polytask.study.folder import Outcome, finished, read_json, write_json
+from polytask.study.forecast import forecast
+from polytask.study.plan import Plan
+from polytask.study.progress import Progress
+from polytask.study.result import StudyResult
+
+if TYPE_CHECKING:
+    from polytask.data import Dataset
+
+logger = logging.getLogger("polytask.study")
+
+
+@dataclass
+class Study:
+    """A study whose settings are known and checked."""
+
+    plan: Plan
+    dataset: Dataset
+    facts: dict[str, Any]
+    out: Path
+    arguments: dict[str, Any]
+    deadline: float
+    progress: bool
+
+    def run(self, pool: Processes | Here) -> StudyResult:
+        """Run what is missing, then analyse."""
+        self._open()
+        ended = finished(self.out)
+        probes = self.plan.probes()
+        mine = {unit.hash for unit in probes + self.plan.boosting()}
+        total = self.plan.total + len(probes)
+        done = sum(h in mine or o["kind"] == "train" for h, o in ended.items())
+        try:
+            with Progress(total, min(done, total), bar=self.progress) as shown:
+                shown.say("measuring costs")
+                pool.run(
+                    lambda known: [unit for unit in probes if unit.hash not in known],
+                    self.out,
+                    ended,
+                    workers=1,
+                    deadline=self.deadline,
+                    watch=shown.ended,
+                )
+                shown.say("training")
+                pool.run(
+                    self.plan.startable,
+                    self.out,
+                    ended,
+                    deadline=self.deadline,
+                    watch=shown.ended,
+                )
+        except KeyboardInterrupt:
+            self._conclude(ended)
+            logger.warning(
+                "interrupted: %d runs are finished and kept in %s; the same command goes on "
+                "from there.",
+                sum("error" not in o for o in ended.values()),
+                self.out,
+            )
+            raise
+        return self._conclude(ended)
+
+    def _open(self) -> None:
+        """Make the folder, or see that it is one of this data set."""
+        mark = self.out / "fingerprint.json"
+        settings = self.plan.settings
+        before = read_json(mark)
+        if before is not None and before.get("data") != settings.fingerprint:
+            raise UserError(
+                f"{self.out} holds a study of other data ({before.get('name')}, "
+                f"{before.get('rows')} rows); this is {settings.name}, {self.dataset.n} rows. "
+                "Use another out, or the data and targets of before."
+            )
+        setup.save(self.dataset, self.out)
+        setup.write_yaml(self.out / "study.yaml", self.arguments)
+        if before is None:
+            mark_content = {"data": settings.fingerprint, "name": settings.name}
+            write_json(mark, mark_content | {"rows": self.dataset.n})
+
+    def _conclude(self, ended: dict[str, Outcome]) -> StudyResult:
+        """Analyse and write down what there is."""
+        results = setup.heading(self.plan.settings, self.arguments)
+        results |= analyse(self.plan, self.facts, ended)
+        write_json(self.out / "results.json", results)
+        report = setup.write_report(results, self.out / "report.html")
+        return StudyResult(
+            results, self.out, report, results["verdict"]["sentence"], results["complete"]
+        )
+
+
+def dry(plan: Plan, dataset: Dataset, pool: Processes | Here, folder: Path) -> StudyResult:
+    """Probe in a temporary folder and say what the study would take."""
+    ended: dict[str, Outcome] = {}
+    with tempfile.TemporaryDirectory(prefix="polytask-") as temporary:
+        setup.save(dataset, Path(temporary))
+        probes = plan.probes()
+        pool.run(
+            lambda known: [unit for unit in probes if unit.hash not in known],
+            Path(temporary),
+            ended,
+            workers=1,
+        )
+        size = sum(f.stat().st_size for f in (Path(temporary) / "data").glob("*"))
+    found = forecast(plan, dataset, ended, pool.workers, size)
+    return StudyResult({"schema": 1, "plan": found}, folder, None, found["sentence"])

@@ -1,0 +1,210 @@
+"""`compare`: from data to a verdict. The one public function of a study."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from polytask import registry
+from polytask.study.executor import PRELOAD, Here, Processes
+from polytask.study.folder import finished
+from polytask.study.plan import Plan
+from polytask.study.result import StudyResult
+from polytask.study.settings import (
+    DEFAULT_METHODS,
+    DEFAULT_RATES,
+    Choice,
+    Settings,
+    check_select,
+    check_trainer_options,
+    choose_architectures,
+    choose_methods,
+    positive,
+    rates,
+)
+
+
+def compare(
+    data: Any,
+    *,
+    targets: Any = None,
+    drop: Sequence[str] = (),
+    methods: Sequence[Any] | str = DEFAULT_METHODS,
+    architectures: Sequence[Any] | str = ("hard_sharing",),
+    encoder: Any = None,
+    seeds: int = 5,
+    epochs: int = 20,
+    batch_size: int = 256,
+    lr: float | Sequence[float] = DEFAULT_RATES,
+    split: str = "random",
+    test: Any = None,
+    test_fraction: float = 0.15,
+    val_fraction: float = 0.15,
+    select: str = "mean_gain",
+    statistic: str | None = None,
+    workers: int | None = None,
+    max_time: float | None = None,
+    out: str | Path | None = None,
+    dry_run: bool = False,
+    progress: bool = True,
+    **trainer: Any,
+) -> StudyResult:
+    """Should these tasks share a network, and how should they be balanced?
+
+    Trains, for every task, a network of its own; then every method under every architecture;
+    and, for a table, gradient boosting per target. Each gets the same search over learning
+    rates (on seed 0) and the same seeds. Learning rate, epoch and the candidate that the
+    verdict is about are chosen on validation; the test part is judged once.
+
+    Runs are processes of their own, `workers` at once with one thread each, in `out/runs`.
+    Called again with the same `out`, finished runs are kept and only what is missing, what
+    failed, or what other settings changed is run. No `if __name__ == "__main__":` is needed
+    in a script: the processes never import it.
+
+    Args:
+        data: a `Dataset`, a DataFrame, a table's file (CSV, TSV, Parquet), a registered name,
+            `{name: {option: value}}`, or a folder written by `Dataset.save`.
+        targets: of a table, what to predict, as in `["price:regression", "sold:binary"]`; of a
+            data set, the tasks to keep.
+        drop: columns of a table that are neither inputs nor targets.
+        methods: names, or `{name: {argument: value}}`. `linear` and `rlw` always take part.
+        architectures: the same; `single_task` always takes part.
+        encoder: a name, `{name: {argument: value}}`, a callable `(spec) -> nn.Module`, or a
+            module, which every run copies with its weights. By default `mlp` for tables and
+            `resnet` for images. A callable or a module cannot be described to other
+            processes: such a study runs in this process, one run after another. So does a
+            data set whose tasks have functions of their own.
+        seeds: how many: seed s draws the split and the initial weights, for all alike.
+        epochs: passes over the training rows of every run.
+        batch_size: rows a step.
+        lr: the learning rates to search.
+        split: random, stratified[:TASK], group:COLUMN or time:COLUMN.
+        test: of a table, your own test table (file or DataFrame) instead of a drawn one.
+        test_fraction: share of the rows that is judged on.
+        val_fraction: share of the rows that is chosen by.
+        select: how epochs are chosen: mean_gain, mean_rank, main:TASK or loss.
+        statistic: what methods that read gradients measure: features, tail or exact.
+        workers: runs at once; by default the number of CPUs this process may use.
+        max_time: seconds after which no run is started; the results are then incomplete.
+        out: the study's folder; by default `runs/NAME`.
+        dry_run: only measure the cost of steps and return the plan; `out` is not touched.
+        progress: a bar on stderr if that is a terminal; log lines otherwise.
+        trainer: further options of every `Trainer`: optimizer, weight_decay, scheduler,
+            warmup, accumulate, clip_norm, precision, patience, device.
+
+    Returns:
+        A `StudyResult`; the same is in `out` as `results.json` and `report.html`.
+
+    Raises:
+        UserError: before anything is trained: an unknown word, impossible data, or an `out`
+            that holds a study of other data or is in use.
+
+    Cost: (tasks + methods * architectures) * (len(lr) + seeds - 1) trainings.
+
+    """
+    began = time.monotonic()
+    # Words first: they cost milliseconds, and a typing error should not wait for the data.
+    chosen_methods = choose_methods(methods)
+    chosen_architectures = choose_architectures(architectures)
+    options = check_trainer_options(trainer, compare.__kwdefaults__ or ())
+    for word, value in (("seeds", seeds), ("epochs", epochs), ("batch_size", batch_size)):
+        positive(value, word, whole=True)
+    grid = rates(lr)
+    limit = positive(workers, "workers", whole=True) if workers is not None else _processors()
+    deadline = began + positive(max_time, "max_time") if max_time is not None else float("inf")
+    folder = Path(out) if out is not None else None
+
+    from polytask.study import setup
+    from polytask.study.carry_out import Study, dry
+
+    make_encoder = setup.encoder_maker(encoder)
+    with contextlib.ExitStack() as stack:
+        pool: Processes | Here | None = None
+        if make_encoder is None:
+            used = _modules("method", chosen_methods) + _modules(
+                "architecture", chosen_architectures
+            )
+            preload = (*PRELOAD, "sklearn.ensemble", *used)
+            pool = stack.enter_context(Processes(limit, preload=preload))
+            if dry_run or folder is None or not (folder / "results.json").exists():
+                pool.start()  # its imports run beside our reading of the data
+        dataset = setup.open_data(data, targets=targets, drop=drop, split=split, test=test)
+        settings = Settings(
+            name=dataset.name,
+            tasks=setup.task_facts(dataset),
+            fingerprint=setup.fingerprint(dataset),
+            methods=chosen_methods,
+            architectures=chosen_architectures,
+            encoder=setup.describe_encoder(encoder, dataset),
+            seeds=seeds,
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=grid,
+            split=split,
+            test_fraction=test_fraction,
+            val_fraction=val_fraction,
+            select=check_select(select, dataset.tasks),
+            statistic=statistic,
+            boosting=setup.is_table(dataset),
+            trainer=options,
+        )
+        plan = Plan(settings)
+        folder = folder or Path("runs") / dataset.name
+        card = setup.card_of(data)
+        known = setup.check(plan, dataset, make_encoder, card, finished(folder))
+        if make_encoder is not None or not setup.storable(dataset):
+            from polytask.study.unit import run_folder
+
+            pool = Here(partial(run_folder, dataset=dataset, make_encoder=make_encoder))
+        assert pool is not None
+        if dry_run:
+            return dry(plan, dataset, pool, folder)
+        arguments = _arguments(settings, data, targets, drop, test, folder)
+        study = Study(plan, dataset, known, folder, arguments, deadline, progress)
+        with setup.locked(folder):
+            return study.run(pool)
+
+
+def _arguments(
+    settings: Settings, data: Any, targets: Any, drop: Sequence[str], test: Any, out: Path
+) -> dict[str, Any]:
+    """The resolved settings as arguments of `compare`, for `study.yaml`."""
+    from polytask.study import setup
+
+    plain = {
+        "data": setup.plain_data(data, out),
+        "targets": setup.plain_targets(targets, settings.tasks),
+        "drop": [str(column) for column in drop] or None,
+        "methods": [choice.plain() for choice in settings.methods],
+        "architectures": [choice.plain() for choice in settings.architectures],
+        "encoder": settings.encoder.plain(),
+        "seeds": settings.seeds,
+        "epochs": settings.epochs,
+        "batch_size": settings.batch_size,
+        "lr": list(settings.lr),
+        "split": settings.split,
+        "test": str(test) if isinstance(test, str | Path) else None,
+        "test_fraction": settings.test_fraction,
+        "val_fraction": settings.val_fraction,
+        "select": settings.select,
+        "statistic": settings.statistic,
+        "out": str(out),
+    }
+    return {k: v for k, v in (plain | dict(settings.trainer)).items() if v is not None}
+
+
+def _modules(kind: str, choices: Sequence[Choice]) -> tuple[str, ...]:
+    """Where the chosen entries live."""
+    return tuple(registry.find(kind, choice.name).module for choice in choices)
+
+
+def _processors() -> int:
+    """CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

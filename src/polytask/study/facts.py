@@ -1,0 +1,114 @@
+"""What a study knows of its data: a fingerprint, checked splits, and facts for the report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from polytask.data import Dataset, make_splits
+from polytask.errors import UserError
+from polytask.tasks import Task, Undefined
+
+Splits = dict[str, np.ndarray]
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """16 hexadecimal digits of everything in a data set that can change a result."""
+    found = hashlib.sha256()
+    arrays: dict[str, Any] = {f"input/{k}": v for k, v in dataset.inputs.items()}
+    arrays |= {f"target/{k}": v for k, v in dataset.targets.items()}
+    arrays |= {f"fixed/{k}": v for k, v in (dataset.fixed_split or {}).items()}
+    arrays |= {k: getattr(dataset, k) for k in ("groups", "times", "stratify_on")}
+    for key, array in arrays.items():
+        if array is not None:
+            found.update(f"{key} {array.dtype} {array.shape};".encode())
+            found.update(np.ascontiguousarray(array).tobytes())
+    tasks = [_described(task) for task in dataset.tasks.values()]
+    found.update(json.dumps(tasks, sort_keys=True, default=str).encode())
+    return found.hexdigest()[:16]
+
+
+def check_splits(
+    dataset: Dataset, seeds: int, split: str, test_fraction: float, val_fraction: float
+) -> list[Splits]:
+    """The splits of all seeds, each part filled and every task learnable; else `UserError`."""
+    found = []
+    for seed in range(seeds):
+        splits = make_splits(
+            dataset,
+            split=split,
+            test_fraction=test_fraction,
+            val_fraction=val_fraction,
+            seed=seed,
+        )
+        for part, rows in splits.items():
+            if len(rows) == 0:
+                raise UserError(
+                    f"a study needs rows to train, to choose and to judge by; the part {part!r} "
+                    "is empty. Use a test_fraction and a val_fraction above 0."
+                )
+        for name, task in dataset.tasks.items():
+            try:
+                task.fitted(dataset.targets[name][splits["train"]])
+            except UserError as error:
+                raise UserError(f"{error} (training rows of seed {seed})") from error
+        found.append(splits)
+    return found
+
+
+def facts(dataset: Dataset, splits: list[Splits], card: Mapping[str, Any]) -> dict[str, Any]:
+    """What `results.json` says of the data: tasks with the best constant's score, sizes, notes."""
+    redrawn = any(not np.array_equal(s["test"], splits[0]["test"]) for s in splits)
+    sizes = {part: len(rows) for part, rows in splits[0].items()}
+    return {
+        "tasks": {
+            name: {
+                "kind": task.kind,
+                "role": task.role,
+                "metric": task.primary.name,
+                "direction": task.primary.direction,
+                "trivial": _trivial(task, dataset.targets[name], splits),
+            }
+            for name, task in dataset.tasks.items()
+        },
+        "dataset": {
+            "name": dataset.name,
+            "n": dataset.n,
+            "splits": sizes,
+            "notes": list(dataset.notes),
+            "labelled": {t: count / dataset.n for t, count in dataset.labelled().items()},
+            **({"card": dict(card)} if card else {}),
+        },
+        "redrawn": sizes["test"] / sizes["train"] if redrawn else 0.0,
+    }
+
+
+def _trivial(task: Task, target: np.ndarray, splits: list[Splits]) -> Any:
+    """Mean test score of the best constant prediction over the seeds."""
+    scores = [task.trivial(target[s["train"]], target[s["test"]]) for s in splits]
+    for score in scores:
+        if isinstance(score, Undefined):
+            return {"undefined": score.reason}
+    return sum(float(score) for score in scores if not isinstance(score, Undefined)) / len(scores)
+
+
+def _described(task: Task) -> dict[str, Any]:
+    """A task as plain values; a function is described by its code."""
+    try:
+        return task.to_dict()
+    except UserError:
+        own = [m.function for m in task.metrics if not isinstance(m, str)]
+        codes = [getattr(function, "__code__", None) for function in (task.loss_function, *own)]
+        return {
+            "name": task.name,
+            "kind": task.kind,
+            "role": task.role,
+            "size": task.size,
+            "classes": list(task.classes),
+            "metrics": [m.name for m in task.all_metrics],
+            "code": [c.co_code.hex() if c is not None else "" for c in codes],
+        }

@@ -1,0 +1,290 @@
+"""The runs of a study: what each is, its name, its hash, and when it can start.
+
+A run's hash covers everything that decides its numbers, so a run is finished when a result
+with its hash lies in its folder, whoever wrote it and whenever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from polytask.study.folder import Outcome, number
+from polytask.study.settings import Choice, Settings
+from polytask.study.statistics import SIGNS, mean_defined
+
+FORMAT = 1
+"""Raised when a run computes something else than before from the same configuration."""
+
+Outcomes = Mapping[str, Outcome]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One run: its name (also its folder's) and its configuration, all of it JSON."""
+
+    id: str
+    config: dict[str, Any]
+    fingerprint: str
+
+    @cached_property
+    def hash(self) -> str:
+        """16 hexadecimal digits of the configuration and the data."""
+        return digest({"format": FORMAT, "config": self.config, "data": self.fingerprint})
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `unit.json` holds."""
+        return {"id": self.id, "hash": self.hash, "config": self.config, "data": self.fingerprint}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What gets one learning-rate search and one set of seeds: a network and a method."""
+
+    id: str
+    tasks: tuple[str, ...]
+    architecture: Choice
+    method: Choice
+    single: bool
+
+    @property
+    def baseline(self) -> bool:
+        """Whether this is one of the baselines of every study."""
+        return self.method in (Choice("linear"), Choice("rlw"))
+
+
+class Plan:
+    """The runs of a study. Everything asked of it is a function of settings and outcomes.
+
+    Outcomes may only grow while one plan lives: what they decided is remembered.
+
+    Three stages, without waiting for one another more than they must: every network without
+    sharing is searched over the learning rates on seed 0; its validation scores are the
+    reference for choosing epochs of the networks that share, which are searched next; whoever
+    has a learning rate runs its other seeds. The run of seed 0 at the chosen rate is reused.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        shared = settings.architectures[0]
+        self.singles = tuple(
+            Contender(f"single-{slug(t)}", (t,), Choice("hard_sharing"), Choice("linear"), True)
+            for t in settings.tasks
+        )
+        self.candidates = tuple(
+            Contender(
+                f"{_choice_slug(architecture)}-{_choice_slug(method)}",
+                tuple(settings.tasks),
+                architecture,
+                method,
+                False,
+            )
+            for architecture in settings.architectures
+            for method in settings.methods
+        )
+        self.unit_of_cost = next(
+            c for c in self.candidates if c.architecture == shared and c.method == Choice("linear")
+        )
+        self._reference: dict[str, float] | None = None
+        self._rates: dict[str, float] = {}
+
+    @property
+    def contenders(self) -> tuple[Contender, ...]:
+        """Single-task networks first, then the candidates in the order of the settings."""
+        return self.singles + self.candidates
+
+    @property
+    def total(self) -> int:
+        """How many runs there will be when none fails, probes left out."""
+        searched = len(self.settings.lr) + self.settings.seeds - 1
+        return len(self.contenders) * searched + len(self.boosting())
+
+    def probes(self) -> list[Unit]:
+        """One cost probe for every contender."""
+        return [self.probe(contender) for contender in self.contenders]
+
+    def probe(self, contender: Contender) -> Unit:
+        """The run that measures step time and memory; cheap, and always the first."""
+        config = self._network(contender) | {"kind": "probe", "seed": 0}
+        return self._unit(f"probe-{contender.id}", config)
+
+    def boosting(self) -> list[Unit]:
+        """Gradient boosting per target and seed, for tables."""
+        if not self.settings.boosting:
+            return []
+        return [
+            self.boosting_unit(task, seed)
+            for seed in range(self.settings.seeds)
+            for task, facts in self.settings.tasks.items()
+            if facts["kind"] != "custom"
+        ]
+
+    def boosting_unit(self, task: str, seed: int) -> Unit:
+        """One of the runs of `boosting`."""
+        config = {"kind": "boosting", "tasks": [task], "seed": seed} | self._split()
+        return self._unit(f"boosting-{slug(task)}-s{seed}", config)
+
+    def unit(self, contender: Contender, lr: float, seed: int, outcomes: Outcomes) -> Unit | None:
+        """One training run; None while what it depends on (probe, reference) has not ended."""
+        s = self.settings
+        config = self._network(contender) | {"kind": "train", "lr": lr, "seed": seed}
+        config |= {"epochs": s.epochs, "select": s.select}
+        if contender.single:
+            (task,) = contender.tasks
+            config["select"] = "loss" if s.select == "loss" else f"main:{task}"
+        else:
+            if s.select == "mean_gain" and (reference := self.reference(outcomes)) is None:
+                return None
+            config["reference"] = reference if s.select == "mean_gain" else None
+            if not self.probed(contender, outcomes):
+                return None
+            config["equal_time"] = self.equal_time(contender, outcomes)
+        return self._unit(f"{contender.id}-lr{lr:g}-s{seed}", config)
+
+    def startable(self, outcomes: Outcomes) -> list[Unit]:
+        """Runs that could start now and have not ended, in the order they should.
+
+        Seeds go in step, so that a study cut short is still paired.
+        """
+        units = [unit for c in self.contenders for unit in self._startable(c, outcomes)]
+        waiting = [unit for unit in units + self.boosting() if unit.hash not in outcomes]
+        return sorted(waiting, key=lambda unit: int(unit.config["seed"]))
+
+    def _startable(self, contender: Contender, outcomes: Outcomes) -> list[Unit]:
+        """The runs of one contender whose configuration is known, ended or not."""
+        pairs = [(lr, 0) for lr in self.settings.lr]
+        rate = self.chosen_lr(contender, outcomes)
+        if rate is not None:
+            pairs += [(rate, seed) for seed in range(1, self.settings.seeds)]
+        units = [self.unit(contender, lr, seed, outcomes) for lr, seed in pairs]
+        return [unit for unit in units if unit is not None]
+
+    def chosen_lr(self, contender: Contender, outcomes: Outcomes) -> float | None:
+        """The rate that did best on the validation part of seed 0.
+
+        None while the search has not ended, and when every rate failed. Equal scores go to
+        the smaller rate.
+        """
+        if contender.id in self._rates:
+            return self._rates[contender.id]
+        best, best_score = None, -math.inf
+        for lr in self.settings.lr:
+            unit = self.unit(contender, lr, 0, outcomes)
+            if unit is None or unit.hash not in outcomes:
+                return None
+            score = self._search_score(contender, outcomes[unit.hash], outcomes)
+            if score is not None and score > best_score:
+                best, best_score = lr, score
+        if best is not None:
+            self._rates[contender.id] = best
+        return best
+
+    def reference(self, outcomes: Outcomes) -> dict[str, float] | None:
+        """Validation scores of seed 0 of the single-task networks; None until all are in.
+
+        It only sets the scale by which gains of different tasks are added up when epochs are
+        chosen. A task whose every run failed is left out; the Trainer then measures its gain
+        from the best constant prediction.
+        """
+        if self._reference is not None:
+            return self._reference
+        found: dict[str, float] = {}
+        for contender in self.singles:
+            (task,) = contender.tasks
+            units = [self.unit(contender, lr, 0, outcomes) for lr in self.settings.lr]
+            if any(unit is None or unit.hash not in outcomes for unit in units):
+                return None
+            lr = self.chosen_lr(contender, outcomes)
+            unit = None if lr is None else self.unit(contender, lr, 0, outcomes)
+            score = None
+            if unit is not None:
+                score = number(outcomes[unit.hash]["selected"]["val"][task])
+            if score is not None:
+                found[task] = score
+        self._reference = found
+        return found
+
+    def probed(self, contender: Contender, outcomes: Outcomes) -> bool:
+        """Whether the costs of a contender and of equal weights have been measured, or failed."""
+        return all(self.probe(each).hash in outcomes for each in (contender, self.unit_of_cost))
+
+    def relative_cost(self, contender: Contender, outcomes: Outcomes) -> float | None:
+        """Step time as a multiple of that of equal weights; None when a probe failed."""
+        ours, theirs = (
+            outcomes.get(self.probe(c).hash, {}).get("step_seconds")
+            for c in (contender, self.unit_of_cost)
+        )
+        return ours / theirs if ours and theirs else None
+
+    def equal_time(self, contender: Contender, outcomes: Outcomes) -> int | None:
+        """The last epoch that fits into the time of equal weights over all epochs."""
+        ratio = self.relative_cost(contender, outcomes)
+        if ratio is None:
+            return None
+        return max(1, math.floor(self.settings.epochs / max(1.0, ratio)))
+
+    def _search_score(
+        self, contender: Contender, outcome: Outcome, outcomes: Outcomes
+    ) -> float | None:
+        """Validation score of a run, higher is better; None for a failed run."""
+        if "error" in outcome:
+            return None
+        scores = {t: number(v) for t, v in outcome["selected"]["val"].items()}
+        signs = {t: SIGNS[self.settings.tasks[t]["direction"]] for t in contender.tasks}
+        if contender.single:
+            (task,) = contender.tasks
+            score = scores[task]
+            return None if score is None else signs[task] * score
+        reference = self.reference(outcomes) or {}
+        gains = []
+        for task in self.settings.counted:
+            score, scale = scores[task], reference.get(task)
+            if score is not None:
+                gains.append(signs[task] * score / (abs(scale) if scale else 1.0))
+        return mean_defined(gains)
+
+    def _network(self, contender: Contender) -> dict[str, Any]:
+        s = self.settings
+        return {
+            "architecture": contender.architecture.to_dict(),
+            "encoder": s.encoder.to_dict(),
+            "method": s.method(contender.method),
+            "tasks": list(contender.tasks),
+            "batch_size": s.batch_size,
+            "trainer": s.trainer,
+        } | self._split()
+
+    def _split(self) -> dict[str, Any]:
+        s = self.settings
+        return {
+            "split": s.split,
+            "test_fraction": s.test_fraction,
+            "val_fraction": s.val_fraction,
+        }
+
+    def _unit(self, unit_id: str, config: dict[str, Any]) -> Unit:
+        return Unit(unit_id, config, self.settings.fingerprint)
+
+
+def digest(content: Any) -> str:
+    """16 hexadecimal digits of any JSON."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
+
+
+def slug(name: str) -> str:
+    """`name` as part of a folder's name; what had to be changed is told apart by a hash."""
+    plain = re.sub(r"[^A-Za-z0-9_.]+", "_", name).strip(".")[:48]
+    return plain if plain == name else f"{plain}_{digest(name)[:6]}"
+
+
+def _choice_slug(choice: Choice) -> str:
+    """`cagrad-c0.4` for `cagrad (c=0.4)`."""
+    parts = [slug(f"{key}{value}") for key, value in sorted(choice.arguments.items())]
+    return "-".join([choice.name, *parts])

@@ -1,0 +1,160 @@
+"""What a step costs: measured one after another, before the runs, on a machine left alone.
+
+A probe trains with the Trainer, real batches and the real method for a few steps, in a
+process of its own, so that its peak memory is its own too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from polytask.training import Callback
+
+if TYPE_CHECKING:
+    from polytask.data import Dataset
+    from polytask.study.unit import EncoderMaker, Prepared
+    from polytask.training import Trainer
+
+WARM_UP = 3
+STEPS = 20
+SECONDS = 0.7
+"""Steps are repeated until they took this long: those of small networks are short and noisy."""
+MOST_EPOCHS = 20
+
+
+class StepClock(Callback):
+    """Wall seconds of every step, from the batch's arrival to the end of the update."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._began = 0.0
+
+    def on_batch_begin(self, trainer: Trainer, batch_index: int) -> None:
+        """Start the clock."""
+        self._wait(trainer)
+        self._began = time.perf_counter()
+
+    def on_batch_end(self, trainer: Trainer, batch_index: int, losses: dict[str, float]) -> None:
+        """Stop it; batches without any label do not count."""
+        self._wait(trainer)
+        if losses:
+            self.seconds.append(time.perf_counter() - self._began)
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, Any]) -> None:
+        """End once enough has been measured."""
+        if len(self.seconds) >= WARM_UP + STEPS and sum(self.seconds) >= SECONDS:
+            trainer.should_stop = True
+
+    @staticmethod
+    def _wait(trainer: Trainer) -> None:
+        if trainer.device.type == "cuda":
+            torch.cuda.synchronize(trainer.device)
+
+
+def probe(
+    config: Mapping[str, Any], dataset: Dataset, make_encoder: EncoderMaker | None
+) -> dict[str, Any]:
+    """Median step seconds, evaluation seconds and peak memory of one contender.
+
+    `peak_memory_mb` is what building and training add to the process's memory: resident
+    memory on a CPU (Linux; undefined elsewhere), allocated memory on a GPU. `load` is the
+    machine's load average when the probe began: well above 0 on an idle machine means that
+    the times are too long.
+    """
+    from polytask.study.unit import prepare
+
+    load = os.getloadavg()[0]
+    prepared = prepare(config, dataset)
+    size = config["batch_size"]
+    steps_per_epoch = len(prepared.batches("train", size))
+    few = prepared.start(size * (WARM_UP + STEPS))
+    # A step of two rows first: code and caches that any run touches are not this one's memory.
+    _steps(config, prepared.start(2), make_encoder, 2, epochs=1)
+    base = _reset_peak()
+    rounds = -(-(WARM_UP + STEPS) // len(few.batches("train", size)))
+    clock, trainer = _steps(config, few, make_encoder, size, max(rounds, MOST_EPOCHS))
+    memory = _peak(trainer.device, base)
+    began = time.perf_counter()
+    trainer.evaluate(prepared.judging("val", size), "val")
+    evaluation = time.perf_counter() - began
+    times = clock.seconds[WARM_UP:] or clock.seconds
+    return {
+        "step_seconds": median(times),
+        "steps_measured": len(times),
+        "steps_per_epoch": steps_per_epoch,
+        "evaluation_seconds": evaluation,
+        "peak_memory_mb": memory,
+        "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        "device": str(trainer.device),
+        "load": load,
+    }
+
+
+def _steps(
+    config: Mapping[str, Any],
+    prepared: Prepared,
+    make_encoder: EncoderMaker | None,
+    size: int,
+    epochs: int,
+) -> tuple[StepClock, Trainer]:
+    """Train on the training part as it is, and time every step."""
+    from polytask.study.unit import SAFE_RATE, build, make_trainer
+
+    clock = StepClock()
+    trainer = make_trainer(
+        config,
+        prepared,
+        build(config, prepared, make_encoder),
+        epochs=epochs,
+        lr=SAFE_RATE,
+        select="loss",
+        callbacks=[clock],
+        patience=None,
+    )
+    trainer.fit(prepared.batches("train", size, shuffle=True, seed=config["seed"]))
+    return clock, trainer
+
+
+def _reset_peak() -> float | None:
+    """Start a new peak; the memory in use now in MB, None where it cannot be known.
+
+    What the allocator holds without using it goes back to the system first, or the run would
+    be served from it and seem to need nothing.
+    """
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        return _status("VmRSS")
+    except OSError:
+        return None
+
+
+def _peak(device: torch.device, base: float | None) -> Any:
+    """MB added since `_reset_peak`."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if base is None:
+        return {"undefined": "this system does not tell a process's peak memory"}
+    return max(0.0, _status("VmHWM") - base)
+
+
+def _status(key: str) -> float:
+    """A memory figure of /proc/self/status, in MB."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1]) / 1024
+    raise OSError(f"/proc/self/status has no {key}")

@@ -1,0 +1,203 @@
+"""What a study compares, resolved and checked before anything is trained.
+
+Words are checked against the registry, which reads source files without importing them, so
+a wrong name costs milliseconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from polytask import registry
+from polytask.errors import UserError, unknown
+
+BASELINES = ("linear", "rlw")
+"""Tuned equal weights, and random weights as the litmus: always in the study."""
+
+DEFAULT_METHODS = ("linear", "rlw", "uncertainty", "pcgrad", "mgda")
+DEFAULT_RATES = (3e-4, 1e-3, 3e-3)
+TRAINER_OPTIONS = (
+    "accumulate", "clip_norm", "device", "optimizer", "patience", "precision", "scheduler",
+    "warmup", "weight_decay",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A registered name with arguments: a method, an architecture, an encoder."""
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """`cagrad (c=0.4)`: what the user chose, without our defaults."""
+        shown = ", ".join(f"{key}={value}" for key, value in self.arguments.items())
+        return f"{self.name} ({shown})" if shown else self.name
+
+    def plain(self) -> Any:
+        """The form of a YAML file: a bare name, or `{name: {argument: value}}`."""
+        return {self.name: dict(self.arguments)} if self.arguments else self.name
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"name": self.name, "arguments": dict(self.arguments)}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides what a study's runs compute. All of it is JSON."""
+
+    name: str
+    tasks: dict[str, dict[str, Any]]
+    """Task -> {"kind", "role", "metric", "direction"}; the order is the order everywhere."""
+    fingerprint: str
+    """Hash of the data set: runs on other data are other runs."""
+    methods: tuple[Choice, ...]
+    architectures: tuple[Choice, ...]
+    encoder: Choice
+    seeds: int = 5
+    epochs: int = 20
+    batch_size: int = 256
+    lr: tuple[float, ...] = DEFAULT_RATES
+    split: str = "random"
+    test_fraction: float = 0.15
+    val_fraction: float = 0.15
+    select: str = "mean_gain"
+    statistic: str | None = None
+    boosting: bool = False
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The tasks that Δm averages over: the main ones, or the one of `select="main:NAME"`."""
+        if self.select.startswith("main:"):
+            return (self.select.removeprefix("main:"),)
+        return tuple(t for t, facts in self.tasks.items() if facts["role"] == "main")
+
+    def method(self, choice: Choice) -> dict[str, Any]:
+        """A method as it is built: one scale for all, and the study's statistic where it fits."""
+        entry = registry.find("method", choice.name)
+        common: dict[str, Any] = {}
+        if "scale" in entry.arguments:
+            common["scale"] = "sum"
+        if self.statistic is not None and reads_gradients(entry):
+            common["statistic"] = self.statistic
+        return {"name": choice.name, "arguments": {**common, **choice.arguments}}
+
+
+def reads_gradients(entry: registry.Entry) -> bool:
+    """Whether `statistic=` means something to a method."""
+    return bool(entry.constants.get("statistic_kind", "losses") != "losses")
+
+
+def choose(kind: str, raw: object) -> Choice:
+    """Read `"cagrad"` or `{"cagrad": {"c": 0.4}}` and check it against the registry.
+
+    Raises `UserError` for an unknown name or argument, with the nearest right word.
+    """
+    if isinstance(raw, Choice):
+        name, arguments = raw.name, raw.arguments
+    elif isinstance(raw, str):
+        name, arguments = raw, {}
+    elif isinstance(raw, Mapping) and len(raw) == 1:
+        name, arguments = next(iter(raw.items()))
+        arguments = {} if arguments is None else arguments
+    else:
+        raise UserError(f"{kind}: expected a name or {{name: {{argument: value}}}}, found {raw!r}.")
+    if not isinstance(arguments, Mapping):
+        raise UserError(
+            f"{kind} {name}: expected its arguments as {{argument: value}}, found {arguments!r}."
+        )
+    entry = registry.find(kind, str(name))
+    registry.check_arguments(kind, entry, dict(arguments))
+    return Choice(entry.name, dict(arguments))
+
+
+def choose_methods(raw: Iterable[object] | str) -> tuple[Choice, ...]:
+    """The methods asked for, without repeats, after the baselines that are always there.
+
+    A baseline with arguments of the user's own is one more candidate beside the plain one.
+    """
+    asked = [choose("method", item) for item in listed(raw)]
+    plain = [Choice(name) for name in BASELINES]
+    found = _distinct([*plain, *asked])
+    # Equal weights first: ties are decided for the simplest candidate.
+    return tuple(found)
+
+
+def choose_architectures(raw: Iterable[object] | str) -> tuple[Choice, ...]:
+    """The ways of sharing to compare. `single_task` is refused: it is always the yardstick."""
+    found = [choose("architecture", item) for item in listed(raw)]
+    if not found:
+        raise UserError("architectures: expected at least one, found none; try 'hard_sharing'.")
+    if any(choice.name == "single_task" for choice in found):
+        raise UserError(
+            "architectures: 'single_task' is in every study as the yardstick; "
+            "name only ways of sharing, such as 'hard_sharing'."
+        )
+    return tuple(_distinct(found))
+
+
+def _distinct(found: Sequence[Choice]) -> list[Choice]:
+    """Without repeats; arguments are dicts, so no set can do it."""
+    kept: list[Choice] = []
+    for choice in found:
+        if choice not in kept:
+            kept.append(choice)
+    return kept
+
+
+def listed(raw: Iterable[object] | str | Mapping[str, Any]) -> list[object]:
+    """One item or several, as a list."""
+    return [raw] if isinstance(raw, str | Mapping | Choice) else list(raw)
+
+
+def rates(raw: float | Iterable[float]) -> tuple[float, ...]:
+    """The learning rates of the search, smallest first."""
+    values = [raw] if isinstance(raw, int | float) else list(raw)
+    if not values:
+        raise UserError("lr: expected at least one learning rate, found none.")
+    for value in values:
+        positive(value, "lr")
+    return tuple(sorted({float(value) for value in values}))
+
+
+def positive(value: Any, word: str, whole: bool = False, least: float = 0) -> Any:
+    """`value` if it is a number above `least`; else the `UserError` that says so."""
+    kinds: tuple[type, ...] = (int,) if whole else (int, float)
+    right = isinstance(value, kinds) and not isinstance(value, bool)
+    if not right or not math.isfinite(value) or value <= least:
+        what = "a whole number" if whole else "a number"
+        raise UserError(f"{word}: expected {what} above {least:g}, found {value!r}.")
+    return value
+
+
+def check_select(select: str, tasks: Iterable[str]) -> str:
+    """The rule that chooses epochs; `main:NAME` must name a task."""
+    rule, _, task = select.partition(":")
+    if rule == "main":
+        if task not in tasks:
+            raise unknown("task in select='main:...'", task, tasks)
+    elif select not in ("mean_gain", "mean_rank", "loss"):
+        raise unknown("select rule", select, ("mean_gain", "mean_rank", "loss", "main:TASK"))
+    return select
+
+
+def check_trainer_options(options: Mapping[str, Any], words: Iterable[str] = ()) -> dict[str, Any]:
+    """Options handed to every Trainer; an unknown word, or one that is no JSON, is an error.
+
+    `words` are the further words that could have been meant.
+    """
+    for word, value in options.items():
+        if word not in TRAINER_OPTIONS:
+            raise unknown("option of compare", word, [*TRAINER_OPTIONS, *words])
+        if not isinstance(value, int | float | str | bool | None):
+            raise UserError(
+                f"{word}: expected a plain value, found {type(value).__name__}; a study hands its "
+                "settings to other processes as text."
+            )
+    return {word: value for word, value in options.items() if value is not None}

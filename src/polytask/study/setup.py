@@ -1,0 +1,199 @@
+"""What happens between the words of a study and its first run: open, check, write down."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import inspect
+from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+import polytask
+from polytask.data import Dataset
+from polytask.errors import UserError, need
+from polytask.study.facts import check_splits, facts, fingerprint
+from polytask.study.settings import Choice, Settings, choose
+from polytask.study.source import card_of, open_data
+from polytask.training._files import make_folder, write_text
+
+if TYPE_CHECKING:
+    from polytask.study.plan import Plan
+    from polytask.study.unit import EncoderMaker
+
+__all__ = [
+    "card_of", "check", "describe_encoder", "encoder_maker", "fingerprint", "heading", "is_table",
+    "locked", "open_data", "plain_data", "plain_targets", "save", "storable", "task_facts",
+    "write_report", "write_yaml",
+]  # fmt: skip
+
+
+def encoder_maker(encoder: Any) -> EncoderMaker | None:
+    """A function that makes the encoder, for one that is given as an object; else None."""
+    if isinstance(encoder, nn.Module):
+        return lambda spec: copy.deepcopy(encoder)
+    return encoder if callable(encoder) else None
+
+
+def describe_encoder(encoder: Any, dataset: Dataset) -> Choice:
+    """The encoder as a choice; an object is described by its code, so that changes are seen."""
+    if encoder is None:
+        if "image" in dataset.inputs:
+            return Choice("resnet")
+        if is_table(dataset):
+            return Choice("mlp")
+        raise UserError(
+            f"encoder: none fits the inputs {sorted(dataset.inputs)} by itself; pass a callable "
+            "(spec) -> nn.Module that reads a dictionary of these tensors."
+        )
+    if not callable(encoder):
+        return choose("encoder", encoder)
+    if isinstance(encoder, nn.Module):
+        found = hashlib.sha256(repr(encoder).encode())
+        for value in encoder.state_dict().values():
+            found.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return Choice(type(encoder).__name__, {"weights": found.hexdigest()[:16]})
+    name = getattr(encoder, "__qualname__", type(encoder).__name__)
+    try:
+        source = inspect.getsource(encoder)
+    except (OSError, TypeError):
+        source = name
+    return Choice(name, {"source": hashlib.sha256(source.encode()).hexdigest()[:16]})
+
+
+def is_table(dataset: Dataset) -> bool:
+    """Whether all inputs are columns, which trees can read too."""
+    return set(dataset.inputs) <= {"numeric", "categorical"}
+
+
+def task_facts(dataset: Dataset) -> dict[str, dict[str, Any]]:
+    """What the plan and the analysis need to know of the tasks."""
+    return {
+        name: {
+            "kind": task.kind,
+            "role": task.role,
+            "metric": task.primary.name,
+            "direction": task.primary.direction,
+        }
+        for name, task in dataset.tasks.items()
+    }
+
+
+def storable(dataset: Dataset) -> bool:
+    """Whether the tasks can be written to a file."""
+    try:
+        for task in dataset.tasks.values():
+            task.to_dict()
+    except UserError:
+        return False
+    return True
+
+
+def check(
+    plan: Plan,
+    dataset: Dataset,
+    make_encoder: EncoderMaker | None,
+    card: Mapping[str, Any],
+    ended: Collection[str],
+) -> dict[str, Any]:
+    """Everything that can be wrong without training: splits, tasks, networks, methods, options.
+
+    A network whose cost has been measured (its hash is in `ended`) is known to work. Returns
+    the facts of the data for the analysis. Raises `UserError`.
+    """
+    from polytask.study.unit import build, make_trainer, prepare, rehearse
+
+    settings = plan.settings
+    if not settings.counted:
+        raise UserError(
+            "every task is auxiliary, so there is nothing to judge by; give one the role 'main', "
+            "or use select='main:TASK'."
+        )
+    splits = check_splits(
+        dataset, settings.seeds, settings.split, settings.test_fraction, settings.val_fraction
+    )
+    prepared = None
+    for contender in plan.candidates:
+        probe = plan.probe(contender)
+        if probe.hash in ended:
+            continue
+        config = probe.config
+        prepared = prepared or prepare(config, dataset)
+        model = build(config, prepared, make_encoder)
+        make_trainer(config, prepared, model, select=settings.select)
+        rehearse(config, prepared, model)
+    return facts(dataset, splits, card)
+
+
+def save(dataset: Dataset, out: Path) -> None:
+    """Write the data set where the runs find it; one that no file can hold stays in memory."""
+    make_folder(out)
+    if storable(dataset):
+        dataset.save(out / "data")
+
+
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold the study's folder. Raises `UserError` when another process does."""
+    try:
+        from filelock import FileLock, Timeout
+    except ImportError as error:
+        raise need("filelock", "app", "a study") from error
+    lock = FileLock(make_folder(out) / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(
+            f"{out} is in use by another process; wait for it, or use another out."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def heading(settings: Settings, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of `results.json` that says which study this is."""
+    from polytask.training import environment
+
+    return {
+        "polytask": polytask.__version__,
+        "name": settings.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": dict(arguments),
+        "environment": environment(),
+    }
+
+
+def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
+    """Write settings as YAML."""
+    import yaml
+
+    write_text(path, yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True))
+
+
+def write_report(results: Mapping[str, Any], path: Path) -> Path:
+    """The HTML report."""
+    from polytask import report
+
+    return report.write_report(dict(results), path)
+
+
+def plain_data(data: Any, out: Path) -> Any:
+    """How `study.yaml` names the data; an object is found where the study saved it."""
+    if isinstance(data, Choice):
+        return data.plain()
+    if isinstance(data, Mapping):
+        return {str(name): dict(options or {}) for name, options in data.items()}
+    return str(data) if isinstance(data, str | Path) else str(out / "data")
+
+
+def plain_targets(targets: Any, tasks: Mapping[str, Mapping[str, Any]]) -> list[str] | None:
+    """How `study.yaml` names the targets: with the kinds that were inferred."""
+    if targets is None:
+        return None
+    return [f"{name}:{facts['kind']}" for name, facts in tasks.items()]

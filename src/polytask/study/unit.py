@@ -1,0 +1,254 @@
+"""One run, from its folder alone: data, split, network, training, one judgement on test.
+
+`run_folder` is what a child process calls; everything it needs is in the folder's `unit.json`
+and in the data set that the study saved beside the runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from polytask import registry
+from polytask.architectures import create_architecture, create_encoder
+from polytask.data import Batches, Dataset, InputSpec, Preprocessor, make_splits
+from polytask.optimization.create import create_method
+from polytask.study.executor import record
+from polytask.study.folder import read_json, write_json
+from polytask.tasks import Task
+from polytask.training import Trainer
+from polytask.training.history import plain
+
+JUDGING_ROWS = 4096
+"""Rows a batch when nothing is learned: evaluation is bound by overhead, not by memory."""
+
+REHEARSED_ROWS = 64
+SAFE_RATE = 1e-5
+"""For steps whose outcome does not matter: it costs what any other does and cannot diverge."""
+
+EncoderMaker = Callable[[InputSpec], nn.Module]
+EQUAL_TIME = "equal_time"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set cut and preprocessed for one seed; inputs and targets are tensors by part."""
+
+    tasks: dict[str, Task]
+    parts: dict[str, tuple[dict[str, Tensor], dict[str, Tensor]]]
+    spec: InputSpec
+
+    def batches(self, part: str, size: int, *, shuffle: bool = False, seed: int = 0) -> Batches:
+        """The batches of one part."""
+        inputs, targets = self.parts[part]
+        return Batches(inputs, targets, size, shuffle=shuffle, seed=seed)
+
+    def judging(self, part: str, size: int) -> Batches:
+        """The batches of one part, for evaluation."""
+        return self.batches(part, max(size, JUDGING_ROWS))
+
+    def start(self, rows: int) -> Prepared:
+        """The same with the first rows of the training part only."""
+        inputs, targets = self.parts["train"]
+        few = ({k: v[:rows] for k, v in inputs.items()}, {k: v[:rows] for k, v in targets.items()})
+        return replace(self, parts={**self.parts, "train": few})
+
+
+def run_folder(
+    folder: Path, dataset: Dataset | None = None, make_encoder: EncoderMaker | None = None
+) -> None:
+    """Carry out the run described in `folder/unit.json`; writes `result.json` or `error.json`.
+
+    `dataset` and `make_encoder` are given when the study runs in one process because they
+    cannot be written to a file; otherwise the data set is read from the study's folder and
+    the encoder is made by name.
+    """
+    unit = read_json(folder / "unit.json")
+    began = time.perf_counter()
+    try:
+        if dataset is None:
+            torch.set_num_threads(1)
+            dataset = load_data(folder.parents[1] / "data")
+        result = _carry_out(unit["config"], dataset, folder, make_encoder)
+    except Exception as error:
+        # Whatever a run raises is this run's result; the study goes on with the others.
+        record(folder, unit, error)
+        return
+    head = {"schema": 1, "id": unit["id"], "hash": unit["hash"], "kind": unit["config"]["kind"]}
+    seconds = time.perf_counter() - began
+    write_json(folder / "result.json", plain({**head, **result, "seconds": seconds}))
+
+
+def _carry_out(
+    config: Mapping[str, Any], dataset: Dataset, folder: Path, make_encoder: EncoderMaker | None
+) -> dict[str, Any]:
+    """Dispatch on the kind of run."""
+    if config["kind"] == "boosting":
+        from polytask.study.boosting import boost
+
+        return boost(config, dataset)
+    if config["kind"] == "probe":
+        from polytask.study.probe import probe
+
+        return probe(config, dataset, make_encoder)
+    return train(config, dataset, folder, make_encoder)
+
+
+@lru_cache(maxsize=1)
+def load_data(folder: Path) -> Dataset:
+    """The study's data set."""
+    return Dataset.load(folder)
+
+
+def prepare(config: Mapping[str, Any], dataset: Dataset) -> Prepared:
+    """Split by the seed, learn the preprocessing from the training rows, fit the tasks."""
+    splits = make_splits(
+        dataset,
+        split=config["split"],
+        test_fraction=config["test_fraction"],
+        val_fraction=config["val_fraction"],
+        seed=config["seed"],
+    )
+    preprocessor = Preprocessor.fit(dataset, splits["train"])
+    names = config["tasks"]
+    tasks = {t: dataset.tasks[t].fitted(dataset.targets[t][splits["train"]]) for t in names}
+    parts = {
+        part: (
+            preprocessor.transform({k: v[rows] for k, v in dataset.inputs.items()}),
+            {t: torch.from_numpy(dataset.targets[t][rows]) for t in names},
+        )
+        for part, rows in splits.items()
+    }
+    return Prepared(tasks, parts, preprocessor.spec)
+
+
+def build(
+    config: Mapping[str, Any], prepared: Prepared, make_encoder: EncoderMaker | None = None
+) -> nn.Module:
+    """The network of a run, its weights drawn by the run's seed.
+
+    Under one seed the encoder and the head of a task start the same in every network, alone
+    or with other tasks, so runs are paired by initialisation too.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config["seed"])
+        if make_encoder is not None:
+            encoder = make_encoder(prepared.spec)
+        else:
+            wanted = config["encoder"]
+            encoder = create_encoder(wanted["name"], prepared.spec, **wanted["arguments"])
+        chosen = config["architecture"]
+        arguments = dict(chosen["arguments"])
+        if "example" in registry.find("architecture", chosen["name"]).arguments:
+            arguments["example"] = {k: v[:2] for k, v in prepared.parts["train"][0].items()}
+        return create_architecture(chosen["name"], encoder, prepared.tasks, **arguments)
+
+
+def train(
+    config: Mapping[str, Any],
+    dataset: Dataset,
+    folder: Path,
+    make_encoder: EncoderMaker | None = None,
+) -> dict[str, Any]:
+    """Train, choose the epoch on validation, judge it on test once."""
+    prepared = prepare(config, dataset)
+    model = build(config, prepared, make_encoder)
+    limit = config.get("equal_time")
+    trainer = make_trainer(
+        config,
+        prepared,
+        model,
+        epochs=config["epochs"],
+        lr=config["lr"],
+        select=config["select"],
+        reference=config.get("reference"),
+        checkpoints={EQUAL_TIME: limit} if limit else None,
+        out=folder,
+        config={"unit": folder.name},
+    )
+    size = config["batch_size"]
+    history = trainer.fit(
+        prepared.batches("train", size, shuffle=True, seed=config["seed"]),
+        prepared.judging("val", size),
+    )
+    primary = {name: task.primary.name for name, task in prepared.tasks.items()}
+
+    def validation(epoch: int) -> dict[str, Any]:
+        return {t: history.epochs[epoch - 1][f"val/{t}/{m}"] for t, m in primary.items()}
+
+    def judge(checkpoint: str) -> dict[str, Any]:
+        trainer.load_checkpoint(checkpoint)
+        return trainer.evaluate(prepared.judging("test", size), "test")
+
+    best = history.chosen["best"]
+    tested = judge("best")
+    result: dict[str, Any] = {
+        "selected": {"epoch": best, "val": validation(best), "test": _of(tested, primary)},
+        "metrics": {"val": _all(history.epochs[best - 1], "val"), "test": _all(tested, "test")},
+        "curves": {t: history.series(f"val/{t}/{m}") for t, m in primary.items()},
+        "weights": {t: history.series(f"weight/{t}") for t in primary},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "remarks": history.remarks,
+    }
+    if limit:
+        epoch = history.chosen[EQUAL_TIME]
+        scores = tested if epoch == best else judge(EQUAL_TIME)
+        result[EQUAL_TIME] = {
+            "epoch": epoch,
+            "max_epoch": limit,
+            "val": validation(epoch),
+            "test": _of(scores, primary),
+        }
+    return result
+
+
+def make_trainer(
+    run: Mapping[str, Any], prepared: Prepared, model: nn.Module, /, **options: Any
+) -> Trainer:
+    """A trainer with the method and the options of a run's configuration."""
+    method = create_method(run["method"]["name"], **run["method"]["arguments"])
+    return Trainer(
+        model,
+        prepared.tasks,
+        method=method,
+        batch_size=run["batch_size"],
+        seed=run["seed"],
+        progress=False,
+        **{**run["trainer"], **options},
+    )
+
+
+def rehearse(config: Mapping[str, Any], prepared: Prepared, model: nn.Module) -> None:
+    """One step on a few rows with a network that is thrown away: shows what cannot work.
+
+    Finds what only a step can tell: inputs that the encoder cannot read, a statistic that the
+    method does not know, a network that shares nothing.
+    """
+    inputs, targets = prepared.parts["train"]
+    labelled = [task.labelled(targets[name]) for name, task in prepared.tasks.items()]
+    count = torch.stack([mask.reshape(len(mask), -1).any(1) for mask in labelled]).sum(0)
+    rows = count.argsort(descending=True, stable=True)[:REHEARSED_ROWS]  # rows with most labels
+    few = ({k: v[rows] for k, v in inputs.items()}, {k: v[rows] for k, v in targets.items()})
+    make_trainer(config, prepared, model, epochs=1, lr=SAFE_RATE, patience=None).fit(few)
+
+
+def _of(flat: Mapping[str, Any], primary: Mapping[str, str]) -> dict[str, Any]:
+    """The primary test score of every task."""
+    return {t: flat[f"test/{t}/{m}"] for t, m in primary.items()}
+
+
+def _all(flat: Mapping[str, Any], part: str) -> dict[str, dict[str, Any]]:
+    """`{"val/price/rmse": x}` as `{"price": {"rmse": x}}`."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in flat.items():
+        if key.startswith(f"{part}/"):
+            _, task, metric = key.split("/")
+            found.setdefault(task, {})[metric] = value
+    return found

@@ -1,0 +1,231 @@
+"""The numbers of a study as sentences: should the tasks share, and how be balanced?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from polytask.report.numbers import fixed, p_value, ratio, signed
+from polytask.report.words import listing
+from polytask.study.folder import number
+from polytask.study.statistics import ALPHA, VERDICT_SEEDS, mean_defined, word
+
+Results = Mapping[str, Any]
+Candidate = Mapping[str, Any]
+
+
+def verdict(results: Results, chosen: Candidate | None) -> dict[str, Any]:
+    """The "verdict" of `results.json`: one sentence, one per task, and how sure it is."""
+    if chosen is None:
+        tasks = {t: _task(t, None) for t in results["tasks"]}
+        return {
+            "sentence": "No verdict yet: no network that shares has finished on a seed in which "
+            "the single-task networks have.",
+            "tasks": tasks,
+            "confidence_note": "",
+        }
+    tasks = {t: _task(t, chosen["tasks"][t]) for t in results["tasks"]}
+    words = {t: entry["word"] for t, entry in tasks.items()}
+    parts = [_sharing(words, chosen), _balancing(results, chosen), _cost(results, chosen)]
+    parts.append(_boosting(results, chosen))
+    return {
+        "sentence": " ".join(part for part in parts if part),
+        "tasks": tasks,
+        "confidence_note": _confidence(results, chosen),
+    }
+
+
+def _task(task: str, entry: Mapping[str, Any] | None) -> dict[str, str]:
+    """The word and the sentence on one task."""
+    if entry is None:
+        return {"word": "undefined", "sentence": f"{task}: no run to judge by."}
+    known = [g for g in entry["gain"] if g is not None]
+    said = word(known, entry["p_holm"])
+    if said == "undefined":
+        reason = entry["gain_mean"]["undefined"]
+        return {"word": said, "sentence": f"{task}: no verdict, because {reason}."}
+    gain = f"{signed(entry['gain_mean'], 1)} %"
+    if entry["gain_low"] is not None:
+        gain += f" [{signed(entry['gain_low'], 1)}, {signed(entry['gain_high'], 1)}]"
+    lead = {
+        "helps": "sharing helps",
+        "hurts": "sharing hurts",
+        "leans helps": "leans towards sharing helps",
+        "leans hurts": "leans towards sharing hurts",
+        "no evidence": "no evidence that sharing helps or hurts",
+    }[said]
+    if len(known) >= VERDICT_SEEDS:
+        why = f"Holm-adjusted {p_value(entry['p_holm'])}"
+    elif len(known) == 1:
+        why = "one seed, which says nothing about noise"
+    else:
+        same = "same sign in all" if said != "no evidence" else "the sign changes over"
+        why = f"{same} {len(known)} seeds"
+    return {"word": said, "sentence": f"{task}: {lead}, {gain} ({why})."}
+
+
+def _sharing(words: Mapping[str, str], chosen: Candidate) -> str:
+    """Should these tasks share a network?"""
+    helped = [t for t, w in words.items() if w == "helps"]
+    hurt = [t for t, w in words.items() if w == "hurts"]
+    leaning = [t for t, w in words.items() if w == "leans helps"]
+    falling = [t for t, w in words.items() if w == "leans hurts"]
+    how = f"with {chosen['label']}, chosen on validation"
+    if helped and hurt:
+        lead = (
+            f"It depends on the task: sharing ({how}) helps {listing(helped)} "
+            f"and hurts {listing(hurt)}"
+        )
+    elif helped:
+        rest = len(words) - len(helped)
+        others = f"; no evidence of harm to the other {rest}" if rest else ""
+        lead = f"Share: one network ({how}) helps {listing(helped)}{others}"
+    elif hurt:
+        lead = f"Keep separate networks: sharing ({how}) hurts {listing(hurt)} and helps no task"
+    elif leaning and falling:
+        lead = (
+            f"It may depend on the task: sharing ({how}) leans towards helping "
+            f"{listing(leaning)} and hurting {listing(falling)}"
+        )
+    elif leaning:
+        lead = f"Leans towards sharing ({how}): {listing(leaning)} gain"
+        lead += "s" if len(leaning) == 1 else ""
+    elif falling:
+        lead = f"Leans towards separate networks: sharing ({how}) costs {listing(falling)} accuracy"
+    else:
+        lead = f"No evidence that sharing ({how}) changes the accuracy of any task"
+    return f"{lead} ({_delta(chosen['delta_m'])})."
+
+
+def _delta(entry: Mapping[str, Any]) -> str:
+    mean = number(entry["mean"])
+    if mean is None:
+        return "Δm undefined"
+    said = f"Δm {signed(mean, 1)} %"
+    if entry["low"] is not None:
+        said += f" [{signed(entry['low'], 1)}, {signed(entry['high'], 1)}]"
+    return said
+
+
+def _balancing(results: Results, chosen: Candidate) -> str:
+    """How should they be balanced? Against tuned equal weights, ties said plainly."""
+    rivals = [c for c in results["candidates"] if c["versus_linear"] is not None]
+    compared = [c for c in rivals if c["versus_linear"]["mean"] is not None]
+    if not compared:
+        return ""
+    seeds = max(len(c["versus_linear"]["differences"]) for c in compared)
+    if seeds < VERDICT_SEEDS:
+        said = [c["label"] for c in compared if _ahead(c["versus_linear"]["differences"])]
+        if said:
+            return (
+                f"Against tuned equal weights, {listing(said)} leans ahead in all "
+                f"{seeds} seeds; that is too few to tell from noise."
+                if seeds > 1
+                else f"Against tuned equal weights, {listing(said)} is ahead in the one seed, "
+                "which says nothing about noise."
+            )
+        return "No way of balancing is ahead of tuned equal weights in every seed."
+    better = [c for c in compared if _beyond_noise(c["versus_linear"], 1)]
+    worse = [c["label"] for c in compared if _beyond_noise(c["versus_linear"], -1)]
+    tail = f" {listing(worse)} fall{'s' if len(worse) == 1 else ''} behind them." if worse else ""
+    if not better:
+        tie = ""
+        if chosen["versus_linear"] is not None:
+            tie = f"; {chosen['label']} ties with them ({_points(chosen['versus_linear'])})"
+        return f"No way of balancing beats tuned equal weights (linear) beyond noise{tie}.{tail}"
+    named = [f"{c['label']} ({_points(c['versus_linear'])})" for c in better]
+    beat = "beats" if len(named) == 1 else "beat"
+    return f"{listing(named)} {beat} tuned equal weights (linear) beyond noise.{tail}"
+
+
+def _cost(results: Results, chosen: Candidate) -> str:
+    """What sharing saves or costs in training time, which matters when accuracy does not move."""
+    singles = [entry["cost"] for entry in results["single_task"].values()]
+    ours = chosen["cost"]["relative"]
+    if ours is None or any(cost is None for cost in singles):
+        return ""
+    return (
+        f"A step of {chosen['label']} costs {ratio(ours)} one with equal weights; the "
+        f"{len(singles)} separate networks together {ratio(sum(singles))}."
+    )
+
+
+def _boosting(results: Results, chosen: Candidate) -> str:
+    """Does gradient boosting beat both kinds of network?"""
+    entries = results["boosting"]
+    if not entries:
+        return ""
+    judged = {t: e for t, e in entries.items() if number(e["gain_mean"]) is not None}
+    if not judged:
+        return ""
+    seeds = max(len(e["versus_chosen"]["differences"]) for e in judged.values())
+    decided = seeds >= VERDICT_SEEDS
+
+    def beats(entry: Mapping[str, Any], side: int) -> bool:
+        over = entry["versus_chosen"]
+        if decided:
+            alone = _sided(entry["gain_mean"], entry["p_holm"], side)
+            return alone and _beyond_noise(over, side)
+        known = [g for g in entry["gain"] if g is not None]
+        both = [known, over["differences"]]
+        return all(rows and all(side * d > 0 for d in rows) for rows in both)
+
+    ahead = [t for t, e in judged.items() if beats(e, 1)]
+    behind = [t for t, e in judged.items() if beats(e, -1)]
+    verb = ("beats", "loses to") if decided else ("leans ahead of", "leans behind")
+    said = []
+    if ahead:
+        said.append(f"{verb[0]} both kinds of network on {listing(ahead)}")
+    if behind:
+        said.append(f"{verb[1]} both on {listing(behind)}")
+    if not said:
+        return "Gradient boosting per target neither beats nor loses to both kinds of network."
+    return f"Gradient boosting per target {' and '.join(said)}."
+
+
+def _confidence(results: Results, chosen: Candidate) -> str:
+    """What the intervals cover, and what weakens them."""
+    seeds = sum(v is not None for v in chosen["delta_m"]["test"])
+    said = [f"Positive = better than single-task. {_seeds(seeds)}."]
+    if results["interval"]["test_redrawn"]:
+        said.append(
+            "Every seed draws its own split; 95 % paired t-intervals with the correction of "
+            "Nadeau and Bengio for overlapping splits."
+        )
+    else:
+        said.append(
+            "The test set is the same for all seeds: 95 % paired t-intervals cover initial weights "
+            "and order of batches, not the choice of test rows."
+        )
+    if seeds < VERDICT_SEEDS:
+        said.append(f"Fewer than {VERDICT_SEEDS} seeds: leanings only.")
+    if not results["complete"]:
+        said.append("The study is not complete.")
+    mean = mean_defined(chosen["delta_m"]["val"])
+    if mean is not None:
+        said.append(f"On validation, by which it was chosen, Δm was {signed(mean, 1)} %.")
+    return " ".join([*said, *results["remarks"]])
+
+
+def _seeds(count: int) -> str:
+    return f"{fixed(count, 0)} paired seed{'' if count == 1 else 's'}"
+
+
+def _points(entry: Mapping[str, Any]) -> str:
+    """A difference of two Δm."""
+    inside = ""
+    if entry["low"] is not None:
+        inside = f" [{signed(entry['low'], 1)}, {signed(entry['high'], 1)}]"
+    return f"{signed(entry['mean'], 1)} points of Δm{inside}"
+
+
+def _ahead(differences: Sequence[float]) -> bool:
+    return bool(differences) and all(d > 0 for d in differences)
+
+
+def _beyond_noise(entry: Mapping[str, Any], side: int) -> bool:
+    return _sided(entry["mean"], entry["p_holm"], side)
+
+
+def _sided(mean: float | None, p: float | None, side: int) -> bool:
+    return mean is not None and p is not None and p < ALPHA and side * mean > 0
