@@ -23,7 +23,7 @@ setup: .venv/ready  ## a virtual environment with everything pinned
 	@touch $@
 
 demo: setup  ## compare three tasks on the Adult census: the verdict in four minutes
-	$(BIN)/polytask compare examples/demo.yaml --out runs/demo
+	$(BIN)/polytask compare examples/study.yaml --out runs/demo
 
 test: setup  ## the quick tests, two at a time
 	$(BIN)/python -m pytest -n 2 -m "not slow" --durations 10

@@ -18,6 +18,7 @@ def contenders(bench: Bench, peers: bool = True) -> dict[str, Step]:
         "T x grad + backward": lambda: _yardstick(bench),
         "losses (rlw)": _ours(bench, "rlw", None),
         "features": _ours(bench, METHOD, "features"),
+        "tail (budget)": _ours(bench, METHOD, "tail"),
         "tail 1": _ours(bench, METHOD, "tail", depth=1),
         "tail 2": _ours(bench, METHOD, "tail", depth=2),
         "exact": _ours(bench, METHOD, "exact"),

@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Balancer": "polytask.optimization",
     "as_balancer": "polytask.optimization",
+    "ConFIG": "polytask.optimization.gradients.conflict_free",
     "create_method": "polytask.optimization",
     "list_methods": "polytask.optimization",
     "Task": "polytask.tasks",

@@ -124,7 +124,7 @@ def _read(file: Path, folder: str, kind: str) -> Entry | None:
         summary=documented.strip().split("\n")[0].rstrip("."),
         group=folder.rsplit("/", 1)[-1],
         aliases=tuple(constants.get("aliases", ())),
-        arguments=_arguments(node) | (_base_arguments(kind) if _takes_options(node) else {}),
+        arguments=(_base_arguments(kind) if _takes_options(node) else {}) | _arguments(node),
         constants=constants,
     )
 

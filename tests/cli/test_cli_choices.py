@@ -61,7 +61,7 @@ def test_values_are_typed(text: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("kind", "raw", "says"),
     [
-        ("method", "pgrad", "did you mean 'pcgrad'"),
+        ("method", "pcgrd", "did you mean 'pcgrad'"),
         ("method", "pcgrad:scal=sum", "did you mean 'scale'"),
         ("method", "pcgrad:", "NAME:ARGUMENT=VALUE"),
         ("method", ":c=1", "NAME:ARGUMENT=VALUE"),

@@ -89,7 +89,7 @@ def test_methods_may_be_a_mapping(tmp_path: Path) -> None:
         ("- linear", "should hold 'key: value' lines"),
         ("", "is empty"),
         ("data: !!python/object/apply:os.getcwd []", "not valid YAML"),
-        ("methods: [pgrad]", "did you mean 'pcgrad'"),
+        ("methods: [pcgrd]", "did you mean 'pcgrad'"),
         ("epochs: 0", "epochs in .* should be a whole number of at least 1, found 0"),
     ],
 )

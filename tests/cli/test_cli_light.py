@@ -58,7 +58,7 @@ def test_lists_need_nothing_heavy(words: list[str]) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["compare", "--methods", "pgrad"],
+        ["compare", "--methods", "pcgrd"],
         ["compare", "--data", "adlut"],
         ["train", "--data", "adult", "--method", "linear:wieghts=1"],
         ["compare", "--seeds", "0"],

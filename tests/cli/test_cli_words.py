@@ -102,5 +102,5 @@ def test_the_example_study_is_valid() -> None:
     assert arguments(settings)["methods"] == [
         "uncertainty",
         "pcgrad",
-        {"mgda": {"statistic": "features"}},
+        "mgda",
     ]

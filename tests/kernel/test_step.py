@@ -127,15 +127,17 @@ def test_one_task_alone_is_an_ordinary_step():
     losses["a"].backward()
     want = gradients(net)
     for name in polytask.list_methods():
+        balancer = polytask.create_method(name, scale="sum")
+        if balancer.needs or balancer.statistic_kind == "jacobian":
+            continue
         net.zero_grad()
         losses, _ = forward()
-        kw = {"scale": "sum"}
-        step = polytask.create_method(name, **kw).backward({"a": losses["a"]})
+        step = balancer.backward({"a": losses["a"]})
         weight = float(step.weights["a"])
         assert weight > 0, name
         for key, value in gradients(net).items():
             torch.testing.assert_close(value, want[key] * weight, rtol=1e-6, atol=1e-12)
-        if polytask.create_method(name).statistic_kind == "gramian":
+        if balancer.statistic_kind == "gramian":
             assert weight == pytest.approx(1.0), name
 
 

@@ -187,7 +187,7 @@ def test_as_balancer_takes_a_peer_s_weighting():
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("pgrad", {}, "did you mean 'pcgrad'"),
+        ("pcgrd", {}, "did you mean 'pcgrad'"),
         ("mgda", {"normalisation": "l2"}, "did you mean 'normalization'"),
         ("mgda", {"normalization": "l3"}, "must be one of"),
         ("mgda", {"statistic": "tails"}, "must be one of"),

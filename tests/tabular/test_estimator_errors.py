@@ -38,7 +38,7 @@ def test_tables_that_do_not_fit(wine: Table, change: object, says: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"method": "pgrad"}, "did you mean 'pcgrad'"),
+        ({"method": "pcgrd"}, "did you mean 'pcgrad'"),
         ({"method": {"linear": {"wieghts": 1}}}, "did you mean 'weights'"),
         ({"method": 3}, "method should be a name"),
         ({"architecture": "hard"}, "did you mean 'hard_sharing'"),

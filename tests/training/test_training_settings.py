@@ -22,7 +22,7 @@ from polytask.training._progress import ProgressBar
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ({"method": "pgrad"}, "did you mean 'pcgrad'"),
+        ({"method": "pcgrd"}, "did you mean 'pcgrad'"),
         ({"method": 3}, "a name or a balancer, found int"),
         ({"optimizer": "adm"}, "did you mean 'adam'"),
         ({"scheduler": "cosin"}, "did you mean 'cosine'"),

@@ -135,7 +135,7 @@ def tail_parameters(entries: Sequence[Node], depth: int, at_least: int) -> list[
     for entry in entries:
         layers = 0
         own: set[Tensor] = set()
-        for node in _latest_first(entry):
+        for node in latest_first(entry):
             direct = [node.variable] if node is entry and hasattr(node, "variable") else []
             direct = [leaf for leaf in [*direct, *_own_leaves(node)] if leaf not in own]
             own.update(direct)
@@ -146,7 +146,7 @@ def tail_parameters(entries: Sequence[Node], depth: int, at_least: int) -> list[
     return list(found)
 
 
-def _latest_first(entry: Node) -> Iterator[Node]:
+def latest_first(entry: Node) -> Iterator[Node]:
     """Nodes below an entry, the latest operation of the forward pass first."""
     seen = {entry}
     heap = [(0, 0, entry)]

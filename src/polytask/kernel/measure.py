@@ -18,6 +18,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from polytask.errors import UserError, unknown
 from polytask.kernel.graph import Ownership, leaves, tail_parameters
 from polytask.kernel.problem import Problem
+from polytask.kernel.tail import Plan, plan_tail, tail_entry, unit_rows
 
 KINDS = ("features", "tail", "exact")
 # A discovery is made anew now and then: parameters may have been frozen or thawed meanwhile.
@@ -45,6 +46,7 @@ class Discovery:
     cache: dict[Any, list[Tensor]] = field(default_factory=dict)
     clean_cuts: dict[tuple[str, ...], bool] = field(default_factory=dict)
     by_users: dict[tuple[str, ...], Any] = field(default_factory=dict)
+    plans: dict[tuple[str, ...], Plan] = field(default_factory=dict)
     age: int = 0
 
     def __deepcopy__(self, memo: Any) -> Discovery:
@@ -89,6 +91,7 @@ class Discovery:
         self.cache.clear()
         self.clean_cuts.clear()
         self.by_users.clear()
+        self.plans.clear()
         self.age = 0
 
 
@@ -98,6 +101,8 @@ def measure(
     *,
     discovery: Discovery,
     depth: int = 2,
+    budget: float | None = None,
+    turn: int = 0,
     shared: list[Tensor] | None = None,
     cut: list[Tensor] | None = None,
     loss_scale: float = 1.0,
@@ -109,6 +114,9 @@ def measure(
         kind: 'features', 'tail' or 'exact'.
         discovery: the cache of who shares what; a stale entry is found and replaced.
         depth: number of shared layers that 'tail' reads, counted from the heads.
+        budget: what 'tail' may cost, in ordinary steps; it then reads fewer layers, or some
+            units of the last one, where `depth` layers cost more.
+        turn: which of the units then; counts up from step to step.
         shared: the shared parameters, when the caller named them.
         cut: the shared representation, when the caller passed it.
         loss_scale: factor on the losses in these passes (against float16 underflow); the
@@ -123,12 +131,16 @@ def measure(
         inputs: list[Any] = list(cut) if cut is not None else _found_cut(problem)
         source = "features"
     else:
+        if kind == "tail" and shared is None and budget is not None and len(problem) > 1:
+            depth, within = _within(problem, discovery, depth, budget, turn, cut, loss_scale)
+            if within is not None:
+                return within
         inputs = list(shared) if shared is not None else discovery.parameters(problem, kind, depth)
         if shared is not None and kind == "tail":
             inputs = _tail_of(shared, problem, discovery, depth)
         source = kind
     if not inputs:
-        return _nothing_shared(problem, kind)
+        return nothing_shared(problem, kind)
     extra = cut if cut is not None and kind != "features" else []
     rows, cut_rows = _rows(problem, inputs, extra, loss_scale)
     if rows is None and shared is None and kind != "features":
@@ -148,6 +160,33 @@ def measure(
     return Measured(
         rows, gramian_of(rows, rows), f"{words} ({count:,} numbers)", inputs, cut_rows or None
     )
+
+
+def _within(
+    problem: Problem,
+    discovery: Discovery,
+    depth: int,
+    budget: float,
+    turn: int,
+    cut: list[Tensor] | None,
+    loss_scale: float,
+) -> tuple[int, Measured | None]:
+    """The depth that the budget allows, or the finished measurement of part of one layer."""
+    plan = discovery.plans.get(problem.tasks)
+    entry = None
+    if plan is None or plan.units is not None:
+        entry = tail_entry(problem, cut)
+        if entry is None:
+            return depth, None
+    if plan is None:
+        assert entry is not None
+        plan = discovery.plans[problem.tasks] = plan_tail(entry, len(problem), depth, budget)
+    if plan.units is None:
+        return plan.depth, None
+    assert entry is not None
+    rows, cut_rows, words = unit_rows(problem, entry, plan.units, turn, cut or [], loss_scale)
+    source = f"{words} ({rows.shape[1]:,} numbers)"
+    return 1, Measured(rows, gramian_of(rows, rows), source, [], cut_rows or None)
 
 
 def _rows(
@@ -245,7 +284,7 @@ def _tail_of(
     return shared[matrices[-depth] if len(matrices) >= depth else 0 :]
 
 
-def _nothing_shared(problem: Problem, kind: str) -> Measured:
+def nothing_shared(problem: Problem, kind: str) -> Measured:
     """Nothing is shared by two present tasks: the rows are orthogonal by construction.
 
     One present task alone is an ordinary step, so its weight must come out as for any single

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -14,19 +16,59 @@ Closure = Callable[[], Mapping[str, Tensor]]
 
 
 @contextmanager
+def unnoticed(tensors: Iterable[Tensor], module: nn.Module | None = None) -> Iterator[None]:
+    """Forward passes inside leave no trace: random states and buffers are as before afterwards.
+
+    Buffers (the running statistics of batch norm) are restored bit for bit, those of `module`
+    and of every module that is called inside. Random numbers drawn inside are the same at
+    every use from the same state, so dropout masks agree between looks.
+
+    Args:
+        tensors: some that live on the devices in use.
+        module: may be left out; for buffers that change without their module being called.
+    """
+    devices = sorted({t.device.index or 0 for t in tensors if t.device.type == "cuda"})
+    saved: dict[tuple[nn.Module, str], tuple[Tensor, Tensor]] = {}
+    seen: set[nn.Module] = set()
+
+    def keep(called: nn.Module, _: object = None) -> None:
+        if called in seen:
+            return
+        for inner in called.modules():
+            seen.add(inner)
+            for name, buffer in inner._buffers.items():
+                if buffer is not None:
+                    saved.setdefault((inner, name), (buffer, buffer.detach().clone()))
+
+    if module is not None:
+        keep(module)
+    # A hook on all modules, because a closure does not say which ones it will call.
+    handle = nn.modules.module.register_module_forward_pre_hook(keep)
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(torch.random.fork_rng(devices=devices))
+            if "torch._dynamo" in sys.modules:
+                # A compiled module warns that the hook may fire twice, which does no harm here.
+                stack.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", message="Using `torch.compile")
+            yield
+    finally:
+        handle.remove()
+        for (inner, name), (buffer, value) in saved.items():
+            buffer.data.copy_(value)
+            inner._buffers[name] = buffer
+
+
+@contextmanager
 def shifted(
     parameters: Sequence[Tensor], deltas: Sequence[Tensor], module: nn.Module | None = None
 ) -> Iterator[None]:
     """Parameters moved by `deltas` inside the block; restored bit for bit afterwards.
 
-    Random numbers drawn inside are the same at every use from the same state and do not
-    advance the generators outside, so dropout masks agree between looks. Buffers (running
-    statistics of batch norm) of `module` are restored too.
+    Random states and buffers are restored too, see `unnoticed`.
     """
     saved = [parameter.detach().clone() for parameter in parameters]
-    buffers = [(b, b.detach().clone()) for b in module.buffers()] if module is not None else []
-    devices = sorted({p.device.index or 0 for p in parameters if p.device.type == "cuda"})
-    with torch.random.fork_rng(devices=devices):
+    with unnoticed(parameters, module):
         # Through .data, because the graph of the step in progress still needs the parameters:
         # it would refuse a changed version, and it finds the very same bits when it runs.
         try:
@@ -36,8 +78,6 @@ def shifted(
         finally:
             for parameter, value in zip(parameters, saved, strict=True):
                 parameter.data.copy_(value)
-            for buffer, value in buffers:
-                buffer.data.copy_(value)
 
 
 def directional_derivatives(
@@ -58,7 +98,7 @@ def directional_derivatives(
         tasks: which losses to read.
         parameters: all shared parameters.
         vector: one tensor a parameter.
-        module: where buffers live that a forward pass changes.
+        module: see `unnoticed`; may be left out.
         reach: length of the step in parameter space; by default 0.01, and 1e-4 for float64
             parameters, whose losses have the digits for it.
     """

@@ -17,7 +17,7 @@ from polytask.kernel.heads import (
     backward_through_cut,
     backward_weighted,
 )
-from polytask.kernel.measure import Discovery, Measured, gramian_of, measure
+from polytask.kernel.measure import Discovery, Measured, gramian_of, measure, nothing_shared
 from polytask.kernel.problem import (
     Features,
     Problem,
@@ -43,6 +43,8 @@ class Settings:
     statistic: str = "losses"
     heads: Literal["plain", "weighted"] = "weighted"
     depth: int = 2
+    budget: float | None = None
+    turn: int = 0
     non_finite: Literal["raise", "skip_task"] = "raise"
     transform: Literal["none", "log"] = "none"
     groups: Literal["joint", "separate"] = "joint"
@@ -164,6 +166,8 @@ def _know(
             settings.statistic,
             discovery=discovery,
             depth=settings.depth,
+            budget=None if settings.kind in ("cross", "jacobian") else settings.budget,
+            turn=settings.turn,
             shared=named,
             cut=cut if one is problem else None,
             loss_scale=loss_scale,
@@ -196,6 +200,10 @@ def _know_row(
     assert given.closure is not None, "checked by the balancer"
     assert given.vector is not None, "checked by the balancer"
     parameters = named or discovery.parameters(problem, "exact", depth=1)
+    if not parameters:
+        source = nothing_shared(problem, "row").source
+        none = torch.zeros(len(problem), dtype=torch.float64)
+        return replace(base, losses=base.losses.cpu(), row=none, source=source)
     module = given.shared if isinstance(given.shared, nn.Module) else None
     vector = given.vector(problem, parameters)
     row = directional_derivatives(given.closure, problem.tasks, parameters, vector, module)

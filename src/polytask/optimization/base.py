@@ -38,7 +38,10 @@ class Balancer(NamedState):
         scale: 'paper' keeps the method's own scale; 'sum' multiplies by a constant so that
             identical gradients get weights that sum to the number of tasks.
         statistic: for methods that read gradients: 'tail', 'features' or 'exact'.
-        depth: how many shared layers, counted from the heads, 'tail' reads.
+        depth: how many shared layers, counted from the heads, 'tail' reads. By default 2, or
+            as much as `budget` allows.
+        budget: when `depth` is not given, what reading the tail may cost on top of a step, in
+            ordinary steps: fewer layers are read, or part of the last one's units.
         transform: 'log' balances log L_t in place of L_t, which removes the losses' units.
         groups: 'joint' decides once over everything that two tasks share; 'separate' decides
             for each set of parameters over exactly the tasks that use it, at the cost of one
@@ -69,7 +72,8 @@ class Balancer(NamedState):
         heads: Heads | None = None,
         scale: Literal["paper", "sum"] = "paper",
         statistic: str | None = None,
-        depth: int = 2,
+        depth: int | None = None,
+        budget: float = 0.2,
         transform: Literal["none", "log"] | None = None,
         groups: Literal["joint", "separate"] = "joint",
         refresh_every: int = 1,
@@ -91,7 +95,15 @@ class Balancer(NamedState):
                 "groups='separate' needs a method that reads the Gramian, found "
                 f"{type(self).__name__}."
             )
-        check_range("depth", depth, 1)
+        if self.statistic_kind == "jacobian" and (
+            heads == "weighted" or smooth or refresh_every > 1
+        ):
+            raise UserError(
+                f"{type(self).__name__} gives a direction and no weights, so heads='weighted', "
+                "smooth and refresh_every have no meaning for it; leave them out."
+            )
+        check_range("depth", 2 if depth is None else depth, 1)
+        check_range("budget", budget, 0)
         check_range("refresh_every", refresh_every, 1)
         check_range("audit_every", audit_every, 0)
         if not 0 <= smooth < 1:
@@ -100,7 +112,8 @@ class Balancer(NamedState):
         self.scale = scale
         own = self.statistic_kind if self.statistic_kind in ("losses", "row") else None
         self.statistic = own or statistic or self.default_statistic
-        self.depth = depth
+        self.depth = 2 if depth is None else depth
+        self.budget = budget if depth is None else None
         self.transform = transform or self.default_transform
         self.groups = groups
         self.refresh_every = refresh_every
@@ -181,6 +194,8 @@ class Balancer(NamedState):
             statistic=statistic or self.statistic,
             heads=heads or self.heads,
             depth=self.depth,
+            budget=self.budget,
+            turn=self._turn(),
             non_finite=self.non_finite,
             transform=self.transform,  # type: ignore[arg-type]
             groups="joint" if reuse is not None else self.groups,
@@ -262,6 +277,14 @@ class Balancer(NamedState):
             self.table["kept_weights", key] = weights.detach().clone()
             self.table["kept_age", key] = torch.tensor(1)
         return weights
+
+    def _turn(self) -> int:
+        """A count of steps that read the tail within a budget; part of the saved state."""
+        if self.statistic != "tail" or self.budget is None:
+            return 0
+        turn = int(self.table.get(("turn", ""), torch.tensor(0)))
+        self.table["turn", ""] = torch.tensor(turn + 1)
+        return turn
 
     def _kept(self, losses: Losses, counts: Mapping[str, int] | None) -> Tensor | None:
         """The weights kept from an earlier step, when they are still to be used."""

@@ -46,3 +46,18 @@ def adam_step(
     state.store(f"{name}.first", tasks, first)
     state.store(f"{name}.second", tasks, second)
     state.store(f"{name}.count", tasks, count)
+
+
+def in_first_units(state: NamedState, name: str, values: Tensor) -> Tensor:
+    """`values` in units of the mean size they had when they were first not all zero.
+
+    Adam cancels a constant factor of the gradient except beside its absolute epsilon, so
+    gradients with a unit (that of a loss, squared) are divided by a constant of the run before
+    they are learned from. The constant is an entry, `name.unit`, and is saved with the rest.
+    """
+    size = values.abs().mean()
+    if not state.has(f"{name}.unit"):
+        if float(size) == 0.0:
+            return values
+        state.table[f"{name}.unit", ""] = size.detach().clone()
+    return values / state.table[f"{name}.unit", ""].to(values)

@@ -153,7 +153,7 @@ def facts(results: Results) -> list[str]:
     said.append(plural(len(results.candidates), "candidate"))
     said.append(plural(len(results.seeds), "seed"))
     if number(results.raw.get("seconds")) is not None:
-        said.append(duration(results.raw["seconds"]))
+        said.append(f"{duration(results.raw['seconds'])} of computing")
     return said
 
 

@@ -13,7 +13,7 @@ from polytask.data.catalog import dataset_card
 from polytask.errors import UserError, nearest, unknown
 from polytask.study.settings import Choice
 
-TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
+TABLES = (".csv", ".tsv", ".tab", ".gz", ".parquet", ".pq")
 
 
 def open_data(

@@ -19,11 +19,10 @@ from torch import Tensor, nn
 from polytask import registry
 from polytask.architectures import create_architecture, create_encoder
 from polytask.data import Batches, Dataset, InputSpec, Preprocessor, make_splits
-from polytask.optimization.create import create_method
 from polytask.study.executor import record
 from polytask.study.folder import read_json, write_json
 from polytask.tasks import Task
-from polytask.training import Trainer
+from polytask.training import Trainer, build_method
 from polytask.training.history import plain
 
 JUDGING_ROWS = 4096
@@ -213,7 +212,8 @@ def make_trainer(
     run: Mapping[str, Any], prepared: Prepared, model: nn.Module, /, **options: Any
 ) -> Trainer:
     """A trainer with the method and the options of a run's configuration."""
-    method = create_method(run["method"]["name"], **run["method"]["arguments"])
+    chosen = run["method"]
+    method = build_method(chosen["name"], prepared.tasks, **chosen["arguments"])
     return Trainer(
         model,
         prepared.tasks,

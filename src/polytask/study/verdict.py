@@ -50,8 +50,8 @@ def _task(task: str, entry: Mapping[str, Any] | None) -> dict[str, str]:
     lead = {
         "helps": "sharing helps",
         "hurts": "sharing hurts",
-        "leans helps": "leans towards sharing helps",
-        "leans hurts": "leans towards sharing hurts",
+        "leans helps": "sharing leans towards helping",
+        "leans hurts": "sharing leans towards hurting",
         "no evidence": "no evidence that sharing helps or hurts",
     }[said]
     if len(known) >= VERDICT_SEEDS:
@@ -117,11 +117,13 @@ def _balancing(results: Results, chosen: Candidate) -> str:
     if seeds < VERDICT_SEEDS:
         said = [c["label"] for c in compared if _ahead(c["versus_linear"]["differences"])]
         if said:
+            lean, are = ("leans", "is") if len(said) == 1 else ("lean", "are")
+            every = "both seeds" if seeds == 2 else f"all {seeds} seeds"
             return (
-                f"Against tuned equal weights, {listing(said)} leans ahead in all "
-                f"{seeds} seeds; that is too few to tell from noise."
+                f"Against tuned equal weights, {listing(said)} {lean} ahead in {every}; that is "
+                "too few to tell from noise."
                 if seeds > 1
-                else f"Against tuned equal weights, {listing(said)} is ahead in the one seed, "
+                else f"Against tuned equal weights, {listing(said)} {are} ahead in the one seed, "
                 "which says nothing about noise."
             )
         return "No way of balancing is ahead of tuned equal weights in every seed."

@@ -18,9 +18,9 @@ from polytask import registry
 from polytask.data import Batches, Dataset, Preprocessor
 from polytask.errors import UserError
 from polytask.optimization.base import Balancer
-from polytask.optimization.create import create_method
 from polytask.tabular.fitted import Fitted, Named, build_network
-from polytask.training import History, Trainer
+from polytask.tasks import Task
+from polytask.training import History, Trainer, build_method
 
 Choice = str | Mapping[str, Mapping[str, Any] | None]
 """A registered name, or one name with its arguments: `{"cagrad": {"c": 0.4}}`."""
@@ -72,7 +72,7 @@ def fit_dataset(
         trainer = Trainer(
             network,
             tasks,
-            method=make_balancer(settings.method),
+            method=make_balancer(settings.method, tasks),
             lr=settings.lr,
             epochs=settings.epochs,
             batch_size=settings.batch_size,
@@ -121,10 +121,10 @@ def batches(
     return Batches(inputs, targets, settings.batch_size, shuffle=shuffle, seed=settings.seed)
 
 
-def make_balancer(choice: Choice) -> Balancer:
-    """The method by name, with the arguments chosen for it."""
+def make_balancer(choice: Choice, tasks: Mapping[str, Task]) -> Balancer:
+    """The method by name, with the arguments chosen for it, told of the tasks."""
     name, arguments = named("method", choice)
-    return create_method(name, **arguments)
+    return build_method(name, tasks, **arguments)
 
 
 def default_encoder(dataset: Dataset) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from polytask import __version__
 from polytask.errors import UserError
 from polytask.metrics import Undefined
 from polytask.training._environment import environment
-from polytask.training._forward import batches_on
+from polytask.training._forward import Batch, batches_on
 from polytask.training._loop import LoopState, Stepper, Totals
 from polytask.training._optim import make_optimizer, make_scheduler
 from polytask.training._rules import Newest, Rule, Score, Scores
@@ -91,7 +91,27 @@ class Fit:
             scheduler,
             trainer.precision,
             settings.clip_norm,
+            self._held_out(),
         )
+
+    def _held_out(self) -> Iterator[Batch] | None:
+        """Validation batches without end, for methods that learn from them."""
+        balancer = self.trainer.balancer
+        accumulate = self.settings.accumulate
+        balancer.calls_per_step = accumulate
+        if balancer.batches > 1 and accumulate > 1:
+            raise UserError(
+                f"{type(balancer).__name__} reads {balancer.batches} batches for one step; set "
+                f"accumulate to 1, found {accumulate}."
+            )
+        if "validation" not in balancer.needs:
+            return None
+        if self.val is None:
+            raise UserError(
+                f"{type(balancer).__name__} learns from held-out data, and fit got none; pass "
+                "val, or choose a method without that need."
+            )
+        return _endless(self.val, self.trainer.device)
 
     def _run_epoch(self) -> None:
         state, began = self.state, time.perf_counter()
@@ -117,15 +137,16 @@ class Fit:
         for inputs, targets in batches_on(self.train, trainer.device):
             self.callbacks.tell("on_batch_begin", trainer, state.batch)
             losses, values, step = self.stepper.backward(inputs, targets, state)
-            if step is None:
+            if not losses.values:
                 state.skipped += 1
-            else:
+            elif step is not None:
                 totals.add(values, losses.counts, step)
                 self.callbacks.tell("on_grad_computed", trainer, step)
             if (state.batch + 1) % self.settings.accumulate == 0:
                 self.stepper.update(state)
             self.callbacks.tell("on_batch_end", trainer, state.batch, values)
             state.batch += 1
+        self.stepper.waiting.clear()  # an incomplete group of batches is not stepped on
         self.stepper.update(state)
         if state.skipped - skipped == state.batch:
             raise UserError(
@@ -185,3 +206,8 @@ class Fit:
                 f"ended after epoch {state.epoch} of {self.settings.epochs}: no better epoch by "
                 f"{self.selector.rule.word!r} for {self.settings.patience} epochs."
             )
+
+
+def _endless(batches: Iterable[Any], device: Any) -> Iterator[Batch]:
+    while True:
+        yield from batches_on(batches, device)

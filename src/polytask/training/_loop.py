@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from polytask.errors import NonFiniteError
 from polytask.optimization.base import Balancer, Step
-from polytask.training._forward import Forward, Losses, values_of
+from polytask.training._forward import Batch, Forward, Losses, values_of
 from polytask.training._optim import Window
 from polytask.training._precision import Precision
 from polytask.training._scores import Mean
@@ -80,6 +80,7 @@ class Stepper:
         scheduler: Any | None,
         precision: Precision,
         clip_norm: float | None,
+        held_out: Iterator[Batch] | None = None,
     ) -> None:
         self.forward = forward
         self.balancer = balancer
@@ -89,14 +90,18 @@ class Stepper:
         self.clip_norm = clip_norm
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.window = Window(self.parameters)
+        self.held_out = held_out
+        self.waiting: list[dict[str, Tensor]] = []
+        """Losses of the earlier batches of a step, for methods that read several."""
         optimizer.zero_grad(set_to_none=True)  # of whatever was computed before the fit
 
     def backward(
         self, inputs: Any, targets: Mapping[str, Tensor], state: LoopState
     ) -> tuple[Losses, dict[str, float], Step | None]:
-        """Forward and balanced backward of one batch; no step when no task has a label.
+        """Forward and balanced backward of one batch.
 
-        Raises `NonFiniteError` before anything is updated.
+        No step when no task has a label, or while a method that reads several batches waits
+        for the last of them. Raises `NonFiniteError` before anything is updated.
         """
         outputs, features = self.forward(inputs, features=True)
         losses = self.forward.losses(outputs, targets)
@@ -109,18 +114,31 @@ class Stepper:
             outputs, _ = self.forward(inputs, features=True)
             return self.forward.losses(outputs, targets).values
 
+        several = self.balancer.batches > 1
+        if several and len(self.waiting) < self.balancer.batches - 1:
+            self.waiting.append(losses.values)
+            return losses, values, None
         self.window.before(losses.rows)
         try:
             step = self.balancer.backward(
-                losses.values,
+                [*self.waiting, losses.values] if several else losses.values,
                 features=features,
                 counts=losses.counts,
                 scaler=self.precision.scaler,
                 closure=again,
+                validation=self._validation if self.held_out is not None else None,
             )
         except NonFiniteError as error:
             raise NonFiniteError(f"{error} ({state.where()})") from error
+        self.waiting.clear()
         return losses, values, step
+
+    def _validation(self) -> dict[str, Tensor]:
+        """Losses on the next batch of held-out data."""
+        assert self.held_out is not None
+        inputs, targets = next(self.held_out)
+        outputs, _ = self.forward(inputs)
+        return self.forward.losses(outputs, targets).values
 
     def update(self, state: LoopState) -> None:
         """Step with the gradients of the window, if any batch gave some.
@@ -139,7 +157,7 @@ class Stepper:
             state.step += 1
             if self.scheduler is not None:
                 self.scheduler.step()
-            self.balancer.after_step()
+        self.balancer.after_step()
 
     def _clip(self, state: LoopState) -> None:
         norm = nn.utils.get_total_norm(p.grad for p in self.parameters if p.grad is not None)

@@ -1,6 +1,18 @@
 """Small exact solvers over T x T matrices: torch, float64, scale-free, no outside solver."""
 
+from polytask.kernel.solvers.conflict_averse import conflict_averse
+from polytask.kernel.solvers.correlation import Correlation, correlate, solve_ones, spectrum
+from polytask.kernel.solvers.fair import fair_weights
 from polytask.kernel.solvers.min_norm import min_norm_point
 from polytask.kernel.solvers.nonnegative_qp import nonnegative_qp
 
-__all__ = ["min_norm_point", "nonnegative_qp"]
+__all__ = [
+    "Correlation",
+    "conflict_averse",
+    "correlate",
+    "fair_weights",
+    "min_norm_point",
+    "nonnegative_qp",
+    "solve_ones",
+    "spectrum",
+]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from polytask.errors import UserError
 from polytask.kernel.statistic import Statistic
 from polytask.optimization.base import Balancer
+from polytask.optimization.loss_weighting._losses import need_positive
 
 
 class GLS(Balancer):
@@ -23,12 +23,7 @@ class GLS(Balancer):
     def decide(self, statistic: Statistic) -> Tensor:
         """GLS / (T L_t)."""
         losses = statistic.losses
-        for task, loss in zip(statistic.tasks, losses.tolist(), strict=True):
-            if loss <= 0:
-                raise UserError(
-                    f"gls needs positive losses, and the loss of task {task!r} is {loss:g}; use "
-                    "a method that allows any sign, such as linear or famo."
-                )
+        need_positive("gls", statistic.tasks, losses)
         logs = losses.log()
         return torch.exp(logs.mean() - logs) / len(losses)
 
