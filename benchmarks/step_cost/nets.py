@@ -41,65 +41,59 @@ class Pool(nn.Module):
 
 
 def mlp(tasks: int, device: str) -> Bench:
-    """Three hidden layers of 512, batch 256, linear heads."""
-    trunk = nn.Sequential(
-        nn.Linear(128, 512),
-        nn.ReLU(),
-        nn.Linear(512, 512),
-        nn.ReLU(),
-        nn.Linear(512, 512),
-        nn.ReLU(),
-    )
-    return _light(trunk, torch.randn(256, 128), 512, tasks, device)
+    """Three hidden layers, linear heads: width 512, batch 256 (accelerator: 4096, 4096)."""
+    width, batch = (4096, 4096) if device == "cuda" else (512, 256)
+    sizes = [128, width, width, width]
+    layers = [m for a, b in pairwise(sizes) for m in (nn.Linear(a, b), nn.ReLU())]
+    return _light(nn.Sequential(*layers), torch.randn(batch, 128), width, tasks, device)
 
 
 def cnn(tasks: int, device: str) -> Bench:
-    """Six convolutions on 32 x 32, batch 64, a linear layer after pooling, linear heads."""
-    layers = [
-        *_convolutions(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(128, 256),
-        nn.ReLU(),
-    ]
-    return _light(nn.Sequential(*layers), torch.randn(64, 3, 32, 32), 256, tasks, device)
+    """Six convolutions on 32 x 32, a linear layer after pooling, linear heads: batch 64
+    (accelerator: four times the channels, batch 256)."""
+    out = 128 * _wider(device)
+    layers = [*_convolutions(device), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    layers += [nn.Linear(out, 2 * out), nn.ReLU()]
+    return _light(nn.Sequential(*layers), _images(device), 2 * out, tasks, device)
 
 
 def raw_cnn(tasks: int, device: str) -> Bench:
     """The same convolutions, pooled: the last shared operation is a convolution."""
-    layers = [*_convolutions(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    return _light(nn.Sequential(*layers), torch.randn(64, 3, 32, 32), 128, tasks, device)
+    layers = [*_convolutions(device), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return _light(nn.Sequential(*layers), _images(device), 128 * _wider(device), tasks, device)
 
 
 def transformer(tasks: int, device: str) -> Bench:
-    """Four encoder layers of width 192, 64 tokens, batch 16, mean pooling, linear heads."""
+    """Four encoder layers, mean pooling, linear heads: width 192, 64 tokens, batch 16
+    (accelerator: 1024, 256, 32)."""
+    width, tokens, batch = (1024, 256, 32) if device == "cuda" else (192, 64, 16)
     layers = [
-        nn.TransformerEncoderLayer(192, 4, 768, 0.0, batch_first=True, norm_first=True)
+        nn.TransformerEncoderLayer(width, 4, 4 * width, 0.0, batch_first=True, norm_first=True)
         for _ in range(4)
     ]
-    trunk = nn.Sequential(*layers, nn.LayerNorm(192), Pool())
-    return _light(trunk, torch.randn(16, 64, 192), 192, tasks, device)
+    trunk = nn.Sequential(*layers, nn.LayerNorm(width), Pool())
+    return _light(trunk, torch.randn(batch, tokens, width), width, tasks, device)
 
 
 def heavy_heads(tasks: int, device: str) -> Bench:
-    """A small convolutional encoder and one convolutional decoder a task."""
+    """A small convolutional encoder and one convolutional decoder a task: 32 channels, batch 8
+    (accelerator: 128, 32)."""
+    wide, batch = (128, 32) if device == "cuda" else (32, 8)
     trunk = nn.Sequential(
-        nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, 2, 1), nn.ReLU()
+        nn.Conv2d(3, wide, 3, padding=1), nn.ReLU(), nn.Conv2d(wide, wide, 3, 2, 1), nn.ReLU()
     )
 
     def head() -> nn.Module:
         return nn.Sequential(
-            nn.Conv2d(32, 32, 3, padding=1),
+            nn.Conv2d(wide, wide, 3, padding=1),
             nn.ReLU(),
             nn.Upsample(scale_factor=2),
-            nn.Conv2d(32, 1, 3, padding=1),
+            nn.Conv2d(wide, 1, 3, padding=1),
         )
 
     heads = nn.ModuleList(head() for _ in range(tasks))
-    y = torch.randn(tasks, 8, 1, 32, 32)
-    return Bench(
-        trunk.to(device), heads.to(device), torch.randn(8, 3, 32, 32).to(device), y.to(device)
-    )
+    x, y = torch.randn(batch, 3, 32, 32), torch.randn(tasks, batch, 1, 32, 32)
+    return Bench(trunk.to(device), heads.to(device), x.to(device), y.to(device))
 
 
 NETS: dict[str, Callable[[int, str], Bench]] = {
@@ -111,9 +105,17 @@ NETS: dict[str, Callable[[int, str], Bench]] = {
 }
 
 
-def _convolutions() -> list[nn.Module]:
+def _wider(device: str) -> int:
+    return 4 if device == "cuda" else 1
+
+
+def _images(device: str) -> Tensor:
+    return torch.randn(256 if device == "cuda" else 64, 3, 32, 32)
+
+
+def _convolutions(device: str) -> list[nn.Module]:
     out: list[nn.Module] = []
-    channels = [3, 32, 32, 64, 64, 128, 128]
+    channels = [3, *(width * _wider(device) for width in (32, 32, 64, 64, 128, 128))]
     for i, (a, b) in enumerate(pairwise(channels)):
         out += [nn.Conv2d(a, b, 3, stride=2 if i in (2, 4) else 1, padding=1), nn.ReLU()]
     return out

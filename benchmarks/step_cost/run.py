@@ -15,7 +15,7 @@ import torch
 from benchmarks.step_cost.contenders import contenders
 from benchmarks.step_cost.nets import NETS
 from benchmarks.tables import keep, markdown
-from benchmarks.timing import interleave, machine, milliseconds, peak_mib
+from benchmarks.timing import Step, interleave, machine, milliseconds, peak_mib
 
 
 def main() -> None:
@@ -41,6 +41,9 @@ def main() -> None:
         for tasks in options.tasks:
             torch.manual_seed(0)
             steps = contenders(NETS[name](tasks, device), peers=not options.no_peers)
+            failed = [key for key, step in steps.items() if not _fits(step)]
+            for contender in failed:
+                del steps[contender]
             plain = milliseconds(steps["plain sum"], 5, device)
             round_ms = sum(milliseconds(step, 1, device) for step in steps.values())
             rounds = max(5, min(40, int(1e3 * options.seconds / round_ms)))
@@ -55,10 +58,21 @@ def main() -> None:
                         f"{peak_mib(step, device):.0f}",
                     ]
                 )
+            rows += [["", contender, "out of memory", ""] for contender in failed]
         table = markdown(["T", "step", "time", "peak MiB"], rows)
-        sections.append(f"## {name}: {NETS[name].__doc__}\n\n{table}")
+        about = " ".join((NETS[name].__doc__ or "").split())
+        sections.append(f"## {name}\n\n{about}\n\n{table}")
         print(sections[-1], flush=True)
     keep("step_cost" if device == "cpu" else "step_cost_cuda", "\n\n".join(sections))
+
+
+def _fits(step: Step) -> bool:
+    try:
+        step()
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+        return False
+    return True
 
 
 if __name__ == "__main__":

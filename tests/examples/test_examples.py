@@ -1,0 +1,52 @@
+"""Every example runs, and shows what it says it shows."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+
+
+def run(name: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_bare_loop_is_short_and_learns() -> None:
+    lines = (EXAMPLES / "bare_loop.py").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 25
+    assert sum("# +" in line for line in lines) == 2
+    found = re.search(r"'area': ([\d.]+), 'large': ([\d.]+)", run("bare_loop.py"))
+    assert found is not None
+    assert float(found[1]) < 0.1
+    assert float(found[2]) < 0.4
+
+
+@pytest.mark.slow
+def test_adam_stays_in_the_valley_and_pcgrad_leaves_it(tmp_path: Path) -> None:
+    out = run("pcgrad_landscape.py", "--out", str(tmp_path / "landscape.png"))
+    ends = dict(re.findall(r"(\w+) +after .*?= (-?[\d.]+)", out))
+    assert float(ends["linear"]) > -110
+    assert float(ends["pcgrad"]) < -200
+    assert (tmp_path / "landscape.png").stat().st_size > 10_000
+
+
+def test_every_example_is_named_here() -> None:
+    assert {file.name for file in EXAMPLES.iterdir() if file.suffix in (".py", ".yaml")} == {
+        "bare_loop.py",
+        "pcgrad_landscape.py",
+        "study.yaml",
+    }
