@@ -118,4 +118,27 @@ def _make(build: Callable[[], nn.Module], seed: int, single_cut: bool):
 
 def gradients(net: nn.Module) -> dict[str, Tensor]:
     """A copy of every parameter's gradient."""
-    return {n: p.grad.clone() for n, p in net.named_parameters() if p.grad is not None}
+    return {n: p.grad.to_dense().clone() for n, p in net.named_parameters() if p.grad is not None}
+
+
+def task_gradients(net, forward):
+    """Row t: the gradient of task t on every parameter, by one ordinary backward each."""
+    rows = {}
+    for task in forward()[0]:
+        net.zero_grad()
+        forward()[0][task].backward()
+        rows[task] = gradients(net)
+    net.zero_grad()
+    return rows
+
+
+def expected(net, rows, weights, heads):
+    """What .grad must be: weights on what two tasks share, 1 or the weight on the rest."""
+    out = {}
+    for name, _ in net.named_parameters():
+        users = [t for t in rows if name in rows[t]]
+        shared = len(users) > 1 or heads == "weighted"
+        terms = [rows[t][name] * (weights[t] if shared else 1.0) for t in users]
+        if terms:
+            out[name] = torch.stack(terms).sum(dim=0)
+    return out

@@ -2,36 +2,13 @@
 
 import pytest
 import torch
-from nets import NETS, gradients, mlp, multi_depth
+from nets import NETS, expected, gradients, mlp, multi_depth, task_gradients
 from torch import nn
 
 import polytask
 from polytask.errors import NonFiniteError, UserError
 
 WEIGHTS = [0.3, -1.2, 0.0, 2.0]
-
-
-def task_gradients(net, forward):
-    """Row t: the gradient of task t on every parameter, by one ordinary backward each."""
-    rows = {}
-    for task in forward()[0]:
-        net.zero_grad()
-        forward()[0][task].backward()
-        rows[task] = gradients(net)
-    net.zero_grad()
-    return rows
-
-
-def expected(net, rows, weights, heads):
-    """What .grad must be: weights on what two tasks share, 1 or the weight on the rest."""
-    out = {}
-    for name, _ in net.named_parameters():
-        users = [t for t in rows if name in rows[t]]
-        shared = len(users) > 1 or heads == "weighted"
-        terms = [rows[t][name] * (weights[t] if shared else 1.0) for t in users]
-        if terms:
-            out[name] = torch.stack(terms).sum(dim=0)
-    return out
 
 
 @pytest.mark.parametrize("heads", ["plain", "weighted"])
@@ -261,7 +238,9 @@ def test_hooks_are_gone_after_the_step():
     [
         ({}, "no task has a loss"),
         (torch.tensor(1.0), "must be a dict"),
-        ({"a": 1.0}, "must be a scalar tensor, found float"),
+        ({"a": 1.0}, "must be a scalar tensor.*found float"),
+        ({"a": [torch.ones((), requires_grad=True) * 2, 1.0]}, "found float in the list"),
+        ({"a": []}, "is empty"),
         ({"a": torch.ones(3, requires_grad=True) * 2}, r"found \(3,\)"),
         ({"a": torch.tensor(1.0)}, "carries no gradient"),
     ],

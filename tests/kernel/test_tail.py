@@ -93,11 +93,12 @@ def test_the_plan_stays_within_its_budget(tasks, budget):
     trunk = nn.Sequential(nn.Linear(128, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU())
     h = trunk(torch.randn(64, 128))
     losses = {str(i): h.square().mean() * i for i in range(1, tasks + 1)}
-    entry = tail_entry(pose(losses), [h])
+    problem = pose(losses)
+    entry = tail_entry(problem, [h])
     layers = [layer for node in latest_first(entry) if (layer := layer_of(node))]
     assert [layer.macs for layer in layers] == [64 * 512 * 512, 64 * 128 * 512]
     step = 3 * sum(layer.macs for layer in layers)
-    plan = plan_tail(entry, tasks, 2, budget)
+    plan = plan_tail(problem, entry, 2, budget, set())
     cost = tasks * sum(layer.macs for layer in layers[: plan.depth])
     cost += tasks * sum(layer.macs for layer in layers[: plan.depth - 1])
     if plan.units is not None:

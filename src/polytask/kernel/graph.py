@@ -14,15 +14,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 
 from polytask.errors import UserError
 
 Node = Any  # torch.autograd.graph.Node: created in C++, compared by identity
+Edge = tuple[Node, int]
 SHARED = -1
-# Nodes that stand for many operations at once and hide the parameters inside.
+# Nodes that stand for many operations at once. One that is compiled shows its parameters, but
+# not which of them are a head's; a re-entrant checkpoint shows none.
+COMPILED = "CompiledFunctionBackward"
 OPAQUE = {
-    "CompiledFunctionBackward": "compile the encoder's blocks or the heads, not the whole model",
+    COMPILED: "compile the encoder and each head on their own and pass features=",
     "CheckpointFunctionBackward": "use torch.utils.checkpoint with use_reentrant=False",
 }
 
@@ -95,21 +99,55 @@ class Ownership:
         roots = [root for root in self.roots if self.owner[root] == SHARED]
         return list(dict.fromkeys([*roots, *(edge.child for edge in self.boundary)]))
 
-    def shared_parameters(self) -> list[Tensor]:
-        """Leaves reached by two tasks or more, nearest to the losses first."""
-        self.refuse_opaque()
-        seen = _breadth_first(self.entries())
-        return [node.variable for node in seen if hasattr(node, "variable")]
+    def all_leaves(self) -> tuple[set[Tensor], list[Tensor]]:
+        """Every leaf of the graph: those of two tasks or more, and those of one."""
+        found: dict[Tensor, int] = {n.variable: t for n, t in self.owner.items() if is_leaf(n)}
+        own = [leaf for leaf, task in found.items() if task != SHARED]
+        return {leaf for leaf, task in found.items() if task == SHARED}, own
 
-    def refuse_opaque(self) -> None:
-        """Raise when a shared node hides its parameters from the walk."""
-        for node, task in self.owner.items():
-            if task == SHARED and (remedy := OPAQUE.get(type(node).__name__)):
+    def shared_parameters(self) -> list[Tensor]:
+        """Leaves reached by two tasks or more, in the order of their first use.
+
+        That order is the same whichever tasks are present.
+        """
+        first: dict[Tensor, tuple[int, int]] = {}
+        for node in self.owner:
+            for slot, (child, _) in enumerate(node.next_functions):
+                if child is not None and is_leaf(child) and self.owner[child] == SHARED:
+                    use = (node._sequence_nr(), slot)
+                    first[child.variable] = min(use, first.get(child.variable, use))
+        return parameters_among(sorted(first, key=first.__getitem__))
+
+    def refuse_opaque(self, cut: Sequence[Tensor] | None, *, measuring: bool = True) -> None:
+        """Raise when a shared node hides which parameters belong to a head.
+
+        A compiled node is fine where it is known to hold no head: behind the cut, or below
+        other shared operations. `measuring` also needs all parameters to be seen.
+        """
+        shared = [n for n, t in self.owner.items() if t == SHARED and type(n).__name__ in OPAQUE]
+        if not shared:
+            return
+        hiding = set(self.entries()) if cut is None else self._met_above(cut)
+        for node in shared:
+            name = type(node).__name__
+            if node in hiding or (measuring and name != COMPILED):
                 raise UserError(
-                    f"the shared part of the graph holds a {type(node).__name__}, which hides "
-                    f"which parameter belongs to which task; {remedy}, or use "
-                    "statistic='features' with features=."
+                    f"the shared part of the graph holds a {name}, which hides "
+                    f"which parameter belongs to which task; {OPAQUE[name]}, or use "
+                    "statistic='features' with features=, or heads='weighted' where the method "
+                    "reads losses only."
                 )
+
+    def _met_above(self, cut: Sequence[Tensor]) -> set[Node]:
+        """Nodes that two tasks reach around the cut."""
+        stop = edges_of(cut)
+        seen: set[Node] = set()
+        met: set[Node] = set()
+        for root in self.roots:
+            own = set(_breadth_first([root], stop))
+            met |= own & seen
+            seen |= own
+        return met
 
     def is_antichain(self) -> bool:
         """Whether no entry leads to another: only then do the entries form a cut."""
@@ -118,26 +156,57 @@ class Ownership:
         return not set(entries) & set(below)
 
 
-def leaves(roots: Sequence[Node], stop: set[Node]) -> set[Tensor]:
-    """Parameters reached from `roots` by paths that avoid the nodes in `stop`."""
-    seen = _breadth_first([root for root in roots if root not in stop], stop)
-    return {node.variable for node in seen if hasattr(node, "variable")}
+def is_leaf(node: Node) -> bool:
+    """Whether the node stands for a tensor that accumulates its gradient."""
+    return type(node).__name__ == "AccumulateGrad"
 
 
-def tail_parameters(entries: Sequence[Node], depth: int, at_least: int) -> list[Tensor]:
+def parameters_among(found: Sequence[Tensor]) -> list[Tensor]:
+    """The parameters; inputs that require a gradient are none, unless nothing is an nn.Parameter.
+
+    Inputs do so where a loss holds derivatives by them (differential equations, adversarial
+    training); they are other tensors in every batch.
+    """
+    return [leaf for leaf in found if isinstance(leaf, nn.Parameter)] or list(found)
+
+
+def edges_of(tensors: Sequence[Tensor]) -> set[Edge]:
+    """The graph edges that tensors are."""
+    edges = [get_gradient_edge(tensor) for tensor in tensors]
+    return {(edge.node, edge.output_nr) for edge in edges}
+
+
+def leaves(roots: Sequence[Node], stop: set[Edge] | None = None) -> set[Tensor]:
+    """Leaves reached from `roots` by paths that avoid the edges in `stop`."""
+    return {node.variable for node in _breadth_first(roots, stop) if is_leaf(node)}
+
+
+def uses(roots: Sequence[Node], leaf: Tensor) -> int:
+    """How many operations below `roots` read a leaf."""
+    return sum(
+        sum(own is leaf for own in own_leaves(node))
+        for node in _breadth_first(roots)
+        if type(node).__name__ not in PASS_THROUGH
+    )
+
+
+def tail_parameters(
+    entries: Sequence[Node], depth: int, at_least: int, without: set[Tensor]
+) -> list[Tensor]:
     """Parameters of the last `depth` shared layers before each entry of the boundary.
 
     A layer is an operation with a parameter of two or more dimensions; norm layers and biases
     on the way come along but do not count. The search goes on until `at_least` numbers are
-    found, because a Gramian of few coordinates says little.
+    found, because a Gramian of few coordinates says little. Parameters in `without` are passed
+    over.
     """
     found: dict[Tensor, None] = {}
     for entry in entries:
         layers = 0
-        own: set[Tensor] = set()
+        own = set(without)
         for node in latest_first(entry):
-            direct = [node.variable] if node is entry and hasattr(node, "variable") else []
-            direct = [leaf for leaf in [*direct, *_own_leaves(node)] if leaf not in own]
+            direct = [node.variable] if node is entry and is_leaf(node) else []
+            direct = [leaf for leaf in [*direct, *own_leaves(node)] if leaf not in own]
             own.update(direct)
             found.update(dict.fromkeys(direct))
             layers += any(leaf.dim() >= 2 for leaf in direct)
@@ -154,23 +223,25 @@ def latest_first(entry: Node) -> Iterator[Node]:
         _, _, node = heapq.heappop(heap)
         yield node
         for child, _ in node.next_functions:
-            if child is not None and child not in seen and not hasattr(child, "variable"):
+            if child is not None and child not in seen and not is_leaf(child):
                 seen.add(child)
                 heapq.heappush(heap, (-child._sequence_nr(), len(seen), child))
 
 
-def _own_leaves(node: Node) -> list[Tensor]:
-    """Parameters that enter at this operation, through views and casts alone if need be."""
-    out = []
-    for child, _ in node.next_functions:
-        while child is not None and not hasattr(child, "variable"):
-            onward = [c for c, _ in child.next_functions if c is not None]
-            if len(onward) != 1 or type(child).__name__ not in PASS_THROUGH:
-                break
-            child = onward[0]
-        if child is not None and hasattr(child, "variable"):
-            out.append(child.variable)
-    return out
+def own_leaves(node: Node) -> list[Tensor]:
+    """Leaves that enter at this operation, through views and casts alone if need be."""
+    found = [leaf_behind(child) for child, _ in node.next_functions]
+    return [leaf for leaf in found if leaf is not None]
+
+
+def leaf_behind(node: Node | None) -> Tensor | None:
+    """The leaf that a node is, or is a view or a cast of."""
+    while node is not None and not is_leaf(node):
+        onward = [child for child, _ in node.next_functions if child is not None]
+        if len(onward) != 1 or type(node).__name__ not in PASS_THROUGH:
+            return None
+        node = onward[0]
+    return None if node is None else node.variable
 
 
 PASS_THROUGH = {
@@ -191,13 +262,14 @@ PASS_THROUGH = {
 }
 
 
-def _breadth_first(start: Sequence[Node], stop: set[Node] | None = None) -> list[Node]:
+def _breadth_first(start: Sequence[Node], stop: set[Edge] | None = None) -> list[Node]:
     stop = stop or set()
     seen: dict[Node, None] = dict.fromkeys(start)
     queue = deque(seen)
     while queue:
-        for child, _ in queue.popleft().next_functions:
-            if child is not None and child not in seen and child not in stop:
+        for edge in queue.popleft().next_functions:
+            child = edge[0]
+            if child is not None and child not in seen and edge not in stop:
                 seen[child] = None
                 queue.append(child)
     return list(seen)

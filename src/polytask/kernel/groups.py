@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from polytask.kernel.graph import leaves
-from polytask.kernel.measure import Discovery, gramian_of
+from polytask.errors import UserError
+from polytask.kernel.gradients import gradients
+from polytask.kernel.graph import leaves, parameters_among
+from polytask.kernel.measure import Discovery, flat_row, gramian_of
 from polytask.kernel.problem import Problem, check_finite
 from polytask.kernel.statistic import Statistic
 
@@ -21,11 +23,11 @@ def sharing_groups(problem: Problem) -> dict[tuple[str, ...], list[Tensor]]:
     """Parameters by the set of present tasks that use them. Walks the graph once a task."""
     users: dict[Tensor, list[str]] = {}
     for task, loss in zip(problem.tasks, problem.losses, strict=True):
-        for leaf in sorted(leaves([loss.grad_fn], set()), key=id):
+        for leaf in sorted(leaves([loss.grad_fn]), key=id):
             users.setdefault(leaf, []).append(task)
     groups: dict[tuple[str, ...], list[Tensor]] = {}
-    for leaf, tasks in users.items():
-        groups.setdefault(tuple(tasks), []).append(leaf)
+    for leaf in parameters_among(list(users)):
+        groups.setdefault(tuple(users[leaf]), []).append(leaf)
     return groups
 
 
@@ -43,6 +45,9 @@ def backward_groups(
     read group by group; each group then costs one more pass over what lies above it.
     """
     groups = discovery.groups(problem, sharing_groups)
+    if not all(p.requires_grad for parameters in groups.values() for p in parameters):
+        discovery.forget()
+        groups = discovery.groups(problem, sharing_groups)
     chosen: dict[tuple[str, ...], Tensor] = {}
     for tasks, parameters in groups.items():
         if len(tasks) > 1:
@@ -71,9 +76,13 @@ def _decide_group(
     index = [problem.tasks.index(task) for task in tasks]
     rows = []
     for i in index:
-        scaled = problem.losses[i] * loss_scale
-        found = torch.autograd.grad(scaled, parameters, retain_graph=True)
-        rows.append(torch.cat([gradient.reshape(-1) for gradient in found]) / loss_scale)
+        row = flat_row(gradients(problem.losses[i], parameters, loss_scale), parameters)
+        if row is None:
+            raise UserError(
+                f"task {problem.tasks[i]!r} no longer reaches parameters that it used before; "
+                "make a balancer for each model, or call balancer.discovery.forget()."
+            )
+        rows.append(row / loss_scale)
     jacobian = torch.stack(rows)
     values = torch.cat([problem.values[index][:, None], gramian_of(jacobian, jacobian)], 1).cpu()
     check_finite(values[:, 0], tasks, "loss")

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from polytask.kernel.gradients import explained, first_hook
 from polytask.kernel.graph import Ownership
 from polytask.kernel.problem import Problem
 
@@ -23,15 +24,21 @@ def backward_weighted(problem: Problem, weights: Tensor, loss_scale: float = 1.0
     _run(problem, [weights[i] * loss_scale for i in range(len(problem))])
 
 
-def backward_plain(problem: Problem, weights: Tensor, loss_scale: float = 1.0) -> None:
+def backward_plain(
+    problem: Problem,
+    weights: Tensor,
+    loss_scale: float = 1.0,
+    cut: Sequence[Tensor] | None = None,
+) -> None:
     """Backward of the plain sum, with task t's flow into shared nodes multiplied by w_t.
 
     Exact for the trunk and the heads, for weights of any sign, for heads that enter the trunk
     at several depths, and for parameters tied between heads. Cost: one backward pass and one
-    walk of the graph.
+    walk of the graph. The cut, if known, tells a compiled trunk from compiled heads.
     """
     weights = _on(weights, problem)
     graph = Ownership(problem.losses)
+    graph.refuse_opaque(cut, measuring=False)
     by_parent: dict[Any, list[tuple[int, int]]] = {}
     for edge in graph.boundary:
         by_parent.setdefault(edge.parent, []).append((edge.slot, edge.task))
@@ -59,11 +66,11 @@ def backward_through_cut(
         problem: the present tasks.
         cut: the shared representation.
         directions: what the trunk receives instead, one tensor of the same shape each:
-            sum_t w_t dL_t/dz, or any representation-level direction.
-        loss_scale: factor on the losses (float16); the directions are multiplied by it too.
+            sum_t w_t dL_t/dz of the scaled losses.
+        loss_scale: factor on the losses (float16).
     """
     handles = [
-        tensor.register_hook(_replacer(direction * loss_scale))
+        first_hook(tensor, _replacer(direction))
         for tensor, direction in zip(cut, directions, strict=True)
     ]
     one = torch.full((), loss_scale, device=problem.losses[0].device)
@@ -95,7 +102,7 @@ def backward_replaced(
         part = direction[start : start + shape.numel()].reshape(shape) * loss_scale
         start += shape.numel()
         if tensor is not None:
-            handles.append(tensor.register_hook(_replacer(part)))
+            handles.append(first_hook(tensor, _replacer(part)))
         else:
             handles.append(item.node.register_prehook(_slot_replacer(item.output_nr, part)))
     one = torch.full((), loss_scale, device=problem.losses[0].device)
@@ -106,14 +113,51 @@ def backward_replaced(
             handle.remove()
 
 
-def _run(problem: Problem, seeds: Sequence[Tensor]) -> None:
+def backward_known(
+    problem: Problem,
+    weights: Tensor,
+    rows: Tensor,
+    shared: Sequence[Tensor],
+    own: Sequence[Tensor],
+    heads: str,
+    loss_scale: float = 1.0,
+) -> None:
+    """Backward when every shared gradient is known: the heads, then the shared leaves.
+
+    The trunk is not walked again: its parameters receive Jᵀw as leaves, so hooks on them fire
+    once with the final gradient, as in any backward pass.
+
+    Args:
+        problem: the present tasks.
+        weights: shape [T].
+        rows: gradients of every task on all of `shared`, [T, n].
+        shared: all parameters that two tasks or more use.
+        own: all other parameters.
+        heads: 'plain' or 'weighted'.
+        loss_scale: factor on the losses (float16).
+    """
+    weights = _on(weights, problem)
+    factors = weights if heads == "weighted" else torch.ones_like(weights)
+    if own:
+        _run(problem, list(factors * loss_scale), own)
+    direction = (weights.to(rows.dtype) @ rows) * loss_scale
+    parts = direction.split([parameter.numel() for parameter in shared])
     torch.autograd.backward(
-        list(problem.losses),
+        list(shared),
         [
-            seed.to(loss.dtype).reshape(loss.shape)
-            for seed, loss in zip(seeds, problem.losses, strict=True)
+            part.reshape(parameter.shape).to(parameter.dtype)
+            for part, parameter in zip(parts, shared, strict=True)
         ],
     )
+
+
+def _run(problem: Problem, seeds: Sequence[Tensor], inputs: Sequence[Tensor] | None = None) -> None:
+    cast = [
+        seed.to(loss.dtype).reshape(loss.shape)
+        for seed, loss in zip(seeds, problem.losses, strict=True)
+    ]
+    with explained():
+        torch.autograd.backward(list(problem.losses), cast, inputs=inputs)
 
 
 def _on(weights: Tensor, problem: Problem) -> Tensor:

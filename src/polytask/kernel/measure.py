@@ -2,7 +2,7 @@
 
 Costs, with T tasks: `features` and `tail` walk the heads once (each task its own) and stop at
 the representation or just before it; `exact` walks the whole shared part T times and holds
-T x p numbers.
+T x p numbers; the step then needs no further walk of the trunk.
 """
 
 from __future__ import annotations
@@ -13,10 +13,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.autograd.graph import GradientEdge
 
 from polytask.errors import UserError, unknown
-from polytask.kernel.graph import Ownership, leaves, tail_parameters
+from polytask.kernel.gradients import gradients
+from polytask.kernel.graph import (
+    Ownership,
+    edges_of,
+    is_leaf,
+    leaves,
+    tail_parameters,
+)
 from polytask.kernel.problem import Problem
 from polytask.kernel.tail import Plan, plan_tail, tail_entry, unit_rows
 
@@ -36,7 +43,10 @@ class Measured:
     inputs: list[Any]
     """What the rows are gradients of: tensors or graph edges, in the order of the columns."""
     cut_gradients: list[Tensor] | None = None
-    """dL_t/dz stacked over tasks, one [T, *z.shape] a tensor of the cut, when z was given."""
+    """dL_t/dz stacked over tasks, one [T, *z.shape] a tensor of the cut, when z was given.
+
+    They are those of the scaled losses: float16 would lose them without the scale.
+    """
 
 
 @dataclass
@@ -47,6 +57,7 @@ class Discovery:
     clean_cuts: dict[tuple[str, ...], bool] = field(default_factory=dict)
     by_users: dict[tuple[str, ...], Any] = field(default_factory=dict)
     plans: dict[tuple[str, ...], Plan] = field(default_factory=dict)
+    passed_over: dict[tuple[str, ...], set[Tensor]] = field(default_factory=dict)
     age: int = 0
 
     def __deepcopy__(self, memo: Any) -> Discovery:
@@ -55,8 +66,8 @@ class Discovery:
     def is_clean(self, problem: Problem, cut: Sequence[Tensor]) -> bool:
         """Whether all that two tasks share lies behind the cut (no tied heads around it)."""
         if problem.tasks not in self.clean_cuts:
-            stop = {get_gradient_edge(tensor).node for tensor in cut}
-            seen: set[Tensor] = set()
+            stop = edges_of(cut)
+            seen = leaves([node for node, _ in stop])
             clean = True
             for loss in problem.losses:
                 own = leaves([loss.grad_fn], stop)
@@ -65,20 +76,51 @@ class Discovery:
             self.clean_cuts[problem.tasks] = clean
         return self.clean_cuts[problem.tasks]
 
-    def parameters(self, problem: Problem, kind: str, depth: int) -> list[Tensor]:
+    def parameters(
+        self,
+        problem: Problem,
+        kind: str,
+        depth: int,
+        cut: Sequence[Tensor] | None = None,
+    ) -> list[Tensor]:
         """Shared parameters to measure on ('exact': all of them; 'tail': the last layers)."""
         self.age += 1
-        if self.age > REDISCOVER:
-            self.forget()
         key = (problem.tasks, kind, depth)
+        if self.age > REDISCOVER or not all(p.requires_grad for p in self.cache.get(key, ())):
+            self.forget()
         if key not in self.cache:
             graph = Ownership(problem.losses)
+            graph.refuse_opaque(cut)
             shared = graph.shared_parameters()
             if kind == "tail":
-                few = set(tail_parameters(graph.entries(), depth, at_least=16 * len(problem)))
+                entries, least = graph.entries(), 16 * len(problem)
+                without = self.without(problem, graph)
+                few = set(tail_parameters(entries, depth, least, without))
                 shared = [parameter for parameter in shared if parameter in few]
             self.cache[key] = shared
         return self.cache[key]
+
+    def without(self, problem: Problem, graph: Ownership | None = None) -> set[Tensor]:
+        """Last shared parameters in which no two tasks can meet, so that the tail starts below.
+
+        Heads that are rows of one weight are such: the products of their gradients are zero by
+        construction. Found by measuring them once.
+        """
+        if problem.tasks in self.passed_over:
+            return self.passed_over[problem.tasks]
+        graph = graph or Ownership(problem.losses)
+        known = set(graph.shared_parameters())
+        found: set[Tensor] = set()
+        while len(problem) > 1:
+            last = [p for p in tail_parameters(graph.entries(), 1, 1, found) if p in known]
+            if not last or known <= found | set(last):
+                break  # all there is: better these than nothing
+            rows, _ = _rows(problem, last, [], 1.0)
+            if rows is None or not _never_meet(gramian_of(rows, rows)):
+                break
+            found |= set(last)
+        self.passed_over[problem.tasks] = found
+        return found
 
     def groups(self, problem: Problem, find: Callable[[Problem], Any]) -> Any:
         """Parameters by the set of tasks that use them, found by `find` once."""
@@ -92,6 +134,7 @@ class Discovery:
         self.clean_cuts.clear()
         self.by_users.clear()
         self.plans.clear()
+        self.passed_over.clear()
         self.age = 0
 
 
@@ -135,13 +178,15 @@ def measure(
             depth, within = _within(problem, discovery, depth, budget, turn, cut, loss_scale)
             if within is not None:
                 return within
-        inputs = list(shared) if shared is not None else discovery.parameters(problem, kind, depth)
+        inputs = (
+            list(shared) if shared is not None else discovery.parameters(problem, kind, depth, cut)
+        )
         if shared is not None and kind == "tail":
             inputs = _tail_of(shared, problem, discovery, depth)
         source = kind
     if not inputs:
         return nothing_shared(problem, kind)
-    extra = cut if cut is not None and kind != "features" else []
+    extra = cut if cut is not None and kind != "features" and not _hooked(cut) else []
     rows, cut_rows = _rows(problem, inputs, extra, loss_scale)
     if rows is None and shared is None and kind != "features":
         discovery.forget()
@@ -154,9 +199,11 @@ def measure(
             "that were passed; pass those of this forward pass."
         )
     if kind == "features" and cut is not None:
-        cut_rows = _unflatten(rows, cut)
+        cut_rows = _unflatten(rows if loss_scale == 1.0 else rows * loss_scale, cut)
     count = rows.shape[1]
     words = f"{source}, depth {depth}" if source == "tail" else source
+    if source == "tail" and discovery.passed_over.get(problem.tasks):
+        words += " below the last layer, in which no two tasks meet"
     return Measured(
         rows, gramian_of(rows, rows), f"{words} ({count:,} numbers)", inputs, cut_rows or None
     )
@@ -175,16 +222,25 @@ def _within(
     plan = discovery.plans.get(problem.tasks)
     entry = None
     if plan is None or plan.units is not None:
-        entry = tail_entry(problem, cut)
+        # The cut spares the walk, if every head enters the trunk there.
+        known = cut if cut is not None and discovery.is_clean(problem, cut) else None
+        entry = tail_entry(problem, known)
         if entry is None:
             return depth, None
+    without = discovery.without(problem)
     if plan is None:
         assert entry is not None
-        plan = discovery.plans[problem.tasks] = plan_tail(entry, len(problem), depth, budget)
+        plan = plan_tail(problem, entry, depth, budget, without)
+        discovery.plans[problem.tasks] = plan
     if plan.units is None:
         return plan.depth, None
     assert entry is not None
-    rows, cut_rows, words = unit_rows(problem, entry, plan.units, turn, cut or [], loss_scale)
+    extra = cut if cut is not None and not _hooked(cut) else []
+    found = unit_rows(problem, entry, plan.units, turn, extra, loss_scale, without)
+    if found is None:  # another model, or a layer that was frozen meanwhile
+        discovery.forget()
+        return _within(problem, discovery, depth, budget, turn, cut, loss_scale)
+    rows, cut_rows, words = found
     source = f"{words} ({rows.shape[1]:,} numbers)"
     return 1, Measured(rows, gramian_of(rows, rows), source, [], cut_rows or None)
 
@@ -195,19 +251,9 @@ def _rows(
     """One flat gradient a task, [T, n], and the stacked gradients on the cut."""
     flat: list[Tensor | None] = []
     stacks: list[list[Tensor]] = [[] for _ in extra]
-    shapes = [_empty_like(item) for item in inputs]
     for loss in problem.losses:
-        scaled = loss * loss_scale if loss_scale != 1.0 else loss
-        found = torch.autograd.grad(scaled, [*inputs, *extra], retain_graph=True, allow_unused=True)
-        own = found[: len(inputs)]
-        if any(gradient is not None for gradient in own):
-            parts = [
-                _flat(zero() if gradient is None else gradient)
-                for gradient, zero in zip(own, shapes, strict=True)
-            ]
-            flat.append(torch.cat(parts) if len(parts) > 1 else parts[0])
-        else:
-            flat.append(None)
+        found = gradients(loss, [*inputs, *extra], loss_scale)
+        flat.append(flat_row(found[: len(inputs)], inputs))
         for stack, gradient, tensor in zip(stacks, found[len(inputs) :], extra, strict=True):
             stack.append(torch.zeros_like(tensor) if gradient is None else gradient)
     present = [row for row in flat if row is not None]
@@ -215,10 +261,18 @@ def _rows(
         return None, []
     rows = torch.stack([torch.zeros_like(present[0]) if row is None else row for row in flat])
     cuts = [torch.stack(stack) for stack in stacks]
-    if loss_scale != 1.0:
-        rows = rows / loss_scale
-        cuts = [stack / loss_scale for stack in cuts]
-    return rows, cuts
+    return rows / loss_scale if loss_scale != 1.0 else rows, cuts
+
+
+def flat_row(found: Sequence[Tensor | None], inputs: Sequence[Any]) -> Tensor | None:
+    """The gradients of one loss by `inputs` as one vector; None when it reaches none of them."""
+    if all(gradient is None for gradient in found):
+        return None
+    parts = [
+        _flat(_zero_like(item) if gradient is None else gradient)
+        for gradient, item in zip(found, inputs, strict=True)
+    ]
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
 def _flat(gradient: Tensor) -> Tensor:
@@ -227,12 +281,12 @@ def _flat(gradient: Tensor) -> Tensor:
     return dense.reshape(-1).to(torch.promote_types(dense.dtype, torch.float32))
 
 
-def _empty_like(item: Any) -> Any:
-    """A function that makes the zero gradient of an input (a tensor or a graph edge)."""
+def _zero_like(item: Any) -> Tensor:
+    """The zero gradient of an input (a tensor or a graph edge)."""
     if isinstance(item, Tensor):
-        return lambda: torch.zeros_like(item)
+        return torch.zeros_like(item)
     metadata = item.node._input_metadata[item.output_nr]
-    return lambda: torch.zeros(metadata.shape, dtype=metadata.dtype, device=metadata.device)
+    return torch.zeros(metadata.shape, dtype=metadata.dtype, device=metadata.device)
 
 
 def gramian_of(one: Tensor, other: Tensor) -> Tensor:
@@ -253,14 +307,20 @@ def gramian_of(one: Tensor, other: Tensor) -> Tensor:
 def _unflatten(rows: Tensor, cut: Sequence[Tensor]) -> list[Tensor]:
     pieces = rows.split([tensor.numel() for tensor in cut], dim=1)
     return [
-        piece.reshape(len(rows), *tensor.shape).to(tensor.dtype)
-        for piece, tensor in zip(pieces, cut, strict=True)
+        piece.reshape(len(rows), *tensor.shape) for piece, tensor in zip(pieces, cut, strict=True)
     ]
 
 
 def _found_cut(problem: Problem) -> list[GradientEdge]:
     """The representation, found in the graph: where the heads enter the shared part."""
     graph = Ownership(problem.losses)
+    graph.refuse_opaque(None)
+    if all(is_leaf(entry) for entry in graph.entries()):
+        raise UserError(
+            "statistic='features' needs a representation that tasks share; here at least two "
+            "of them share parameters alone, as when each runs the encoder on inputs of its "
+            "own. Use statistic='tail', or pass features= with the tensors that form a cut."
+        )
     if not graph.is_antichain():
         raise UserError(
             "statistic='features' needs a representation that every head reads at the same "
@@ -282,6 +342,19 @@ def _tail_of(
         return found
     matrices = [i for i, p in enumerate(shared) if p.dim() >= 2]
     return shared[matrices[-depth] if len(matrices) >= depth else 0 :]
+
+
+def _hooked(cut: Sequence[Tensor]) -> bool:
+    """Whether hooks change what the trunk gets from the cut: then they run in every pass."""
+    return any(tensor._backward_hooks for tensor in cut)
+
+
+def _never_meet(gramian: Tensor) -> bool:
+    """Whether two rows or more are not zero and every product of two rows is exactly zero."""
+    found = gramian.cpu()
+    return int((found.diagonal() != 0).sum()) > 1 and int((found != 0).sum()) == int(
+        (found.diagonal() != 0).sum()
+    )
 
 
 def nothing_shared(problem: Problem, kind: str) -> Measured:

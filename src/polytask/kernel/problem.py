@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from polytask.errors import NonFiniteError, UserError
 
 Shared = nn.Module | Iterable[Tensor] | None
 Features = Tensor | Sequence[Tensor] | None
+Losses = Mapping[str, Tensor | Sequence[Tensor]]
+"""Task name to scalar loss, or to several that are summed."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,10 @@ class Problem:
         return Problem(tuple(self.tasks[i] for i in kept), tuple(self.losses[i] for i in kept))
 
 
-def pose(losses: Mapping[str, Tensor], counts: Mapping[str, int] | None = None) -> Problem:
+def pose(losses: Losses, counts: Mapping[str, int] | None = None) -> Problem:
     """Check the losses and leave out the tasks that have no labels in this batch.
+
+    Several losses of one task are summed: they are balanced as one.
 
     A task is absent when it is not a key of `losses` or its count is 0. It is removed from
     the problem: a zero row would change what the others get.
@@ -50,19 +55,43 @@ def pose(losses: Mapping[str, Tensor], counts: Mapping[str, int] | None = None) 
             f"{type(losses).__name__}; a summed loss cannot be taken apart again, so pass "
             "{'a': loss_a, 'b': loss_b}."
         )
-    present = {t: loss for t, loss in losses.items() if counts is None or counts.get(t, 1) > 0}
+    present = {
+        task: total(task, loss)
+        for task, loss in losses.items()
+        if counts is None or counts.get(task, 1) > 0
+    }
     if not present:
         raise UserError("no task has a loss in this batch; skip the step when losses is empty.")
     for task, loss in present.items():
-        if not isinstance(loss, Tensor) or loss.numel() != 1:
-            found = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
-            raise UserError(f"the loss of task {task!r} must be a scalar tensor, found {found}.")
         if loss.grad_fn is None:
             raise UserError(
                 f"the loss of task {task!r} carries no gradient; leave an absent task out of "
                 "losses, and compute the loss outside torch.no_grad()."
             )
-    return Problem(tuple(present), tuple(loss.reshape(()) for loss in present.values()))
+    return Problem(tuple(present), tuple(present.values()))
+
+
+def total(task: str, loss: Tensor | Sequence[Tensor]) -> Tensor:
+    """The loss of one task as a scalar tensor; a list or tuple of losses is summed.
+
+    Raises:
+        UserError: it is no scalar tensor, or no list of them.
+    """
+    several = isinstance(loss, list | tuple)
+    parts: list[Any] = list(loss) if several else [loss]
+    for part in parts:
+        if not isinstance(part, Tensor) or part.numel() != 1:
+            found = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
+            raise UserError(
+                f"the loss of task {task!r} must be a scalar tensor, or a list of them to be "
+                f"summed; found {found}{' in the list' if several else ''}."
+            )
+    if not parts:
+        raise UserError(
+            f"the list of losses of task {task!r} is empty; leave an absent task out of losses."
+        )
+    scalars = [part.reshape(()) for part in parts]
+    return scalars[0] if len(scalars) == 1 else sum(scalars[1:], start=scalars[0])
 
 
 def log_losses(problem: Problem) -> Problem:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from polytask.errors import UserError
+from polytask.kernel.problem import Losses, total
 
-Closure = Callable[[], Mapping[str, Tensor]]
+Closure = Callable[[], Losses]
 
 
 @contextmanager
@@ -116,7 +117,7 @@ def directional_derivatives(
     return (ends[0] - ends[1]) / (2 * epsilon)
 
 
-def read_losses(losses: Mapping[str, Tensor], tasks: Sequence[str]) -> Tensor:
+def read_losses(losses: Losses, tasks: Sequence[str]) -> Tensor:
     """Loss values on the host, shape [T], float64."""
     missing = [task for task in tasks if task not in losses]
     if missing:
@@ -124,4 +125,5 @@ def read_losses(losses: Mapping[str, Tensor], tasks: Sequence[str]) -> Tensor:
             f"closure must return the losses of the same tasks as this step; it left out "
             f"{', '.join(missing)}."
         )
-    return torch.stack([losses[task].detach().double().reshape(()) for task in tasks]).cpu()
+    found = [total(task, losses[task]) for task in tasks]
+    return torch.stack([loss.detach().double() for loss in found]).cpu()

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from polytask.errors import UserError
+from polytask.kernel.graph import Ownership
 from polytask.kernel.groups import backward_groups
 from polytask.kernel.heads import (
+    backward_known,
     backward_plain,
     backward_replaced,
     backward_through_cut,
@@ -20,6 +22,7 @@ from polytask.kernel.heads import (
 from polytask.kernel.measure import Discovery, Measured, gramian_of, measure, nothing_shared
 from polytask.kernel.problem import (
     Features,
+    Losses,
     Problem,
     Shared,
     as_cut,
@@ -32,7 +35,6 @@ from polytask.kernel.shift import Closure, directional_derivatives
 from polytask.kernel.statistic import Statistic
 
 Decide = Callable[[Statistic], Tensor]
-Losses = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def take_step(
         problem = log_losses(problem)
     cut = as_cut(given.features)
     named = as_parameters(given.shared)
-    loss_scale = float(given.scaler.get_scale()) if given.scaler is not None else 1.0
+    loss_scale = _scale_of(given.scaler, problem)
     if settings.groups == "separate":
         weights_of = backward_groups(problem, decide, settings, discovery, loss_scale, generator)
         return Step(problem.tasks, {}, _named(problem, raw), None, "exact by group", weights_of)
@@ -128,9 +130,7 @@ def take_step(
         decide = _equal
     answer = decide(known)
     audited = audit(problem, answer, named) if audit is not None else None
-    if cut is not None and not discovery.is_clean(problem, cut):
-        cut = None  # something is shared around the cut: weigh every edge into the trunk instead
-    weights = _apply(problem, answer, settings, cut, measured, loss_scale)
+    weights = _apply(problem, answer, settings, discovery, cut, measured, loss_scale)
     if settings.transform == "log" and weights is not None:
         weights = weights / raw.to(weights)
     return Step(
@@ -141,6 +141,15 @@ def take_step(
         statistic=known.source,
         audit=audited,
     )
+
+
+def _scale_of(scaler: Any, problem: Problem) -> float:
+    """The scaler's factor. It makes its state at the first `scale`, which users would call."""
+    if scaler is None:
+        return 1.0
+    if hasattr(scaler, "scale"):
+        scaler.scale(problem.losses[0].detach().float())
+    return float(scaler.get_scale())
 
 
 def _know(
@@ -225,6 +234,7 @@ def _apply(
     problem: Problem,
     answer: Tensor,
     settings: Settings,
+    discovery: Discovery,
     cut: list[Tensor] | None,
     measured: Measured | None,
     loss_scale: float,
@@ -244,17 +254,38 @@ def _apply(
             f"a decision must give one weight for each of the {len(problem)} present tasks, "
             f"found a tensor of shape {tuple(answer.shape)}."
         )
-    if settings.heads == "weighted":
+    others = _others(problem, measured) if settings.statistic == "exact" else None
+    if others is not None and measured is not None:
+        rows, shared = measured.jacobian, measured.inputs
+        backward_known(problem, answer, rows, shared, others, settings.heads, loss_scale)
+    elif settings.heads == "weighted":
         backward_weighted(problem, answer, loss_scale)
-    elif measured is not None and measured.cut_gradients is not None and cut is not None:
+    elif (
+        measured is not None
+        and measured.cut_gradients is not None
+        and cut is not None
+        # Else something is shared around the cut: weigh every edge into the trunk instead.
+        and discovery.is_clean(problem, cut)
+    ):
         directions = [
             torch.tensordot(answer.detach().to(rows.device, rows.dtype), rows, dims=1)
             for rows in measured.cut_gradients
         ]
         backward_through_cut(problem, cut, directions, loss_scale)
     else:
-        backward_plain(problem, answer, loss_scale)
+        backward_plain(problem, answer, loss_scale, cut)
     return answer
+
+
+def _others(problem: Problem, measured: Measured | None) -> list[Tensor] | None:
+    """The leaves beside those whose gradients are all known; None when some are shared too.
+
+    The graph is walked anew: a layer thawed since the discovery must get its gradient.
+    """
+    if measured is None or not measured.inputs:
+        return None
+    shared, own = Ownership(problem.losses).all_leaves()
+    return own if shared == set(measured.inputs) else None
 
 
 def _not_finite(known: Statistic) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from polytask.errors import UserError
 from polytask.kernel.measure import Discovery, measure
-from polytask.kernel.problem import Features, Problem, Shared
+from polytask.kernel.problem import Features, Losses, Problem, Shared
+from polytask.kernel.shift import Closure
 from polytask.kernel.statistic import Statistic
 from polytask.kernel.step import Given, Settings, Step, take_step
 from polytask.optimization.audit import agreement
@@ -20,8 +21,6 @@ from polytask.optimization.needs import missing
 from polytask.optimization.state import NamedState
 
 Heads = Literal["plain", "weighted"]
-Losses = Mapping[str, Tensor]
-Closure = Callable[[], Losses]
 
 
 class Balancer(NamedState):
@@ -163,10 +162,15 @@ class Balancer(NamedState):
     ) -> Step:
         """Weigh the tasks and run one backward pass; gradients are added to `.grad`.
 
+        The graph is freed, as by `Tensor.backward`: whatever else goes through it comes before,
+        with retain_graph=True. Hooks on parameters fire once, with the final gradient; those on
+        activations also once a task where gradients are measured beyond them.
+
         Args:
-            losses: task name to scalar loss, raw (not scaled, not weighted). A task without
+            losses: task name to scalar loss, raw (not scaled, not weighted), or to a list of
+                losses of that task, which are summed and balanced as one. A task without
                 labels in this batch is left out. For methods that read several batches, the
-                list of their losses; the last one is stepped on.
+                list of their dicts; the last one is stepped on.
             shared: the shared module or its parameters; found in the graph when left out.
             features: the shared representation of this forward pass (a tensor or the list of
                 tensors that form a cut); spares a walk of the graph.
