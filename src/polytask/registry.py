@@ -45,6 +45,8 @@ class Entry:
     aliases: tuple[str, ...] = ()
     arguments: dict[str, str] = field(default_factory=dict)
     """Keyword arguments of the entry with their defaults, as source text ('' when required)."""
+    annotations: dict[str, str] = field(default_factory=dict)
+    """Their types, as source text; only of the entry's own arguments, not of its base class."""
     constants: dict[str, Any] = field(default_factory=dict)
     """Literal class attributes (what a method needs, the year of its paper, ...)."""
 
@@ -125,6 +127,7 @@ def _read(file: Path, folder: str, kind: str) -> Entry | None:
         group=folder.rsplit("/", 1)[-1],
         aliases=tuple(constants.get("aliases", ())),
         arguments=(_base_arguments(kind) if _takes_options(node) else {}) | _arguments(node),
+        annotations=_annotations(node),
         constants=constants,
     )
 
@@ -186,3 +189,13 @@ def _arguments(node: ast.ClassDef | ast.FunctionDef) -> dict[str, str]:
     out.update(dict(zip((a.arg for a in spec.kwonlyargs), spec.kw_defaults, strict=True)))
     out.pop("self", None)
     return {name: ast.unparse(default) if default else "" for name, default in out.items()}
+
+
+def _annotations(node: ast.ClassDef | ast.FunctionDef) -> dict[str, str]:
+    """Types of the named arguments of a function, or of a class's `__init__`."""
+    function = _signature(node)
+    if function is None:
+        return {}
+    spec = function.args
+    every = (*spec.posonlyargs, *spec.args, *spec.kwonlyargs)
+    return {arg.arg: ast.unparse(arg.annotation) for arg in every if arg.annotation}

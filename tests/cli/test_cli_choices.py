@@ -82,3 +82,10 @@ def test_values_are_typed(text: str, value: object) -> None:
 def test_what_is_wrong_is_named(kind: str, raw: object, says: str) -> None:
     with pytest.raises(UserError, match=says):
         parse(kind, raw)
+
+
+def test_a_main_task_is_named_or_numbered() -> None:
+    assert parse("method", "gcs:main=price").arguments == {"main": "price"}
+    assert parse("method", "agem:main=1").arguments == {"main": 1}
+    with pytest.raises(UserError, match="should be a number"):
+        parse("method", "mgda:budget=price")

@@ -1,5 +1,7 @@
 """From a table to a data set: targets, inputs, notes, and errors before anything trains."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -223,3 +225,39 @@ def test_tables_without_rows_or_with_double_names_are_refused() -> None:
     double.columns = pd.Index(["a", "a", *double.columns[2:]])
     with pytest.raises(UserError, match="columns of the same name: a"):
         table_dataset(double, ["price"])
+
+
+def test_roles_in_text_and_mapping() -> None:
+    frame = houses().assign(**{"a:b": np.linspace(0, 1, 60)})
+    asked = ["price:regression:auxiliary", "rooms:auxiliary", "sold:main", "a:b:auxiliary"]
+    data = table_dataset(frame, asked, drop=["id"])
+    roles = {name: task.role for name, task in data.tasks.items()}
+    assert roles == {"price": "auxiliary", "rooms": "auxiliary", "sold": "main", "a:b": "auxiliary"}
+    assert any("rooms" in n and "auxiliary: trains along" in n for n in data.notes)
+    mapping = {
+        "price": {"kind": "regression", "role": "auxiliary"},
+        "rooms": "auxiliary",
+        "sold": {"kind": "binary"},
+        "a:b": "regression:auxiliary",
+    }
+    again = table_dataset(frame, mapping, drop=["id"])  # type: ignore[arg-type]
+    assert again.tasks == data.tasks
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (["price:regression:auxilary"], "did you mean 'auxiliary'"),
+        ({"price": {"kind": "regression", "rolle": "main"}}, "did you mean 'role'"),
+        ({"price": {"role": "helper"}}, "unknown role of target 'price'"),
+    ],
+)
+def test_wrong_roles_are_refused(targets: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        table_dataset(houses(), targets)
+
+
+def test_a_slash_in_a_name_says_what_to_do() -> None:
+    frame = houses().rename(columns={"price": "price/m2"})
+    with pytest.raises(UserError, match="rename the column"):
+        table_dataset(frame, ["price/m2"])

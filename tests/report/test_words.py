@@ -95,7 +95,9 @@ def test_verdict_words(study: Study) -> None:
 
 
 def test_facts_and_splits(study: Study) -> None:
-    assert {"3 tasks", "5 candidates", "5 seeds", "3 min 35 s of computing"} <= set(facts(read(study)))
+    assert {"3 tasks", "5 candidates", "5 seeds", "3 min 35 s of computing"} <= set(
+        facts(read(study))
+    )
     assert redrawn(read(study)) is True
     del study["interval"]
     assert redrawn(read(study)) is None

@@ -257,3 +257,44 @@ def test_the_constant_of_every_method_is_in_the_results():
     assert ours["label"] == "pcgrad (heads=plain)"
     assert ours["arguments"] == {"scale": "sum", "heads": "plain"}
     assert [c["baseline"] for c in results["candidates"]] == [True, True, False]
+
+
+def test_an_auxiliary_task_trains_along_and_is_not_judged():
+    helper = TASKS | {"sold": TASKS["sold"] | {"role": "auxiliary"}}
+    gain = {"pcgrad": {"price": 5.0, "sold": -50.0}}
+    results = run(gain, tasks=helper, boosting=True)
+    alone = run(gain, tasks={"price": TASKS["price"]})
+    assert results["chosen"] == "hard_sharing-pcgrad"
+    ours = candidate(results, "pcgrad")
+    assert ours["delta_m"]["mean"] == pytest.approx(ours["tasks"]["price"]["gain_mean"])
+    assert ours["tasks"]["sold"]["gain_mean"] == pytest.approx(-50, abs=1)
+    assert ours["tasks"]["sold"]["p_holm"] is None
+    assert ours["tasks"]["price"]["p_holm"] == ours["tasks"]["price"]["p"]
+    assert candidate(alone, "pcgrad")["tasks"]["price"]["p_holm"] == ours["tasks"]["price"]["p"]
+    verdict = results["verdict"]
+    assert verdict["tasks"]["sold"]["word"] == "auxiliary"
+    assert verdict["tasks"]["price"]["word"] == "helps"
+    assert verdict["sentence"].startswith("Share: one network")
+    assert "the 1 separate network costs" in verdict["sentence"]
+    assert "sold" not in verdict["sentence"]
+    assert "sold is auxiliary: trained along, left out of Δm" in verdict["confidence_note"]
+    assert list(results["boosting"]) == ["price"]
+
+
+def test_many_tasks_are_counted_not_listed():
+    many = {f"t{i}": TASKS["price"] for i in range(9)}
+
+    def score(unit, task, part):
+        shared = len(unit.config["tasks"]) > 1
+        better = 0.1 if task in ("t0", "t1") else -0.1
+        return 2.0 - (better + 0.001 * unit.config["seed"] if shared else 0.0)
+
+    said = run({}, score=score, tasks=many)["verdict"]["sentence"]
+    assert "helps t0 and t1 and hurts 7 of 9 tasks" in said
+
+
+def test_one_seed_claims_nothing_about_intervals_or_other_seeds():
+    verdict = run({}, redrawn=0.0, seeds=1)["verdict"]
+    assert "One seed gives no interval." in verdict["confidence_note"]
+    assert "same for all seeds" not in verdict["confidence_note"]
+    assert "every seed" not in verdict["sentence"]

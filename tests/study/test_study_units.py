@@ -10,9 +10,11 @@ from sklearn.metrics import root_mean_squared_error
 from study_simulation import TARGETS
 
 from polytask.data import Dataset, make_splits, table_dataset
+from polytask.errors import UserError
 from polytask.study.boosting import EVERY, boost, features
 from polytask.study.plan import Unit
-from polytask.study.unit import build, prepare, run_folder
+from polytask.study.probe import _per_cycle
+from polytask.study.unit import build, prepare, rehearse, run_folder
 from polytask.tasks import Task
 
 SPLIT = {"split": "random", "test_fraction": 0.15, "val_fraction": 0.15}
@@ -192,3 +194,40 @@ def test_boosting_reads_categories_and_every_kind_of_target(patients):
     for name, low in (("kinds", 0.8), ("sizes", 0.0)):
         found = boost(SPLIT | {"kind": "boosting", "tasks": [name], "seed": 0}, several)
         assert found["selected"]["test"][name] > low
+
+
+def probe_config(**changes):
+    config = {k: v for k, v in BASE.items() if k not in ("lr", "epochs", "select", "reference")}
+    return config | {"kind": "probe"} | changes
+
+
+def test_a_probe_finds_the_labels_of_a_rare_task(tmp_path, patients):
+    frame = patients.assign(rare=patients["progression"])
+    train = make_splits(table_dataset(frame, TARGETS))["train"]
+    frame.loc[train[:-20], "rare"] = np.nan
+    config = probe_config(tasks=["rare"], batch_size=4)
+    result = carry_out(tmp_path / "a", config, table_dataset(frame, ["rare", "high"]))
+    assert result["step_seconds"] > 0
+
+
+def test_a_method_that_learns_from_held_out_rows_is_rehearsed_and_probed(tmp_path, dataset):
+    config = probe_config(method={"name": "auto_lambda", "arguments": {"scale": "sum"}})
+    prepared = prepare(config, dataset)
+    rehearse(config, prepared, build(config, prepared))
+    assert carry_out(tmp_path / "a", config, dataset)["step_seconds"] > 0
+
+
+def test_a_method_of_several_batches_is_charged_for_all_of_them(tmp_path, dataset):
+    assert _per_cycle([1, 1, 4, 1, 1, 4, 1], 3) == [2, 2]
+    assert _per_cycle([1, 3], 3) == [2]
+    config = probe_config(method={"name": "modo", "arguments": {"scale": "sum"}}, batch_size=256)
+    prepared = prepare(config, dataset)
+    with pytest.raises(UserError, match="smaller batch_size"):
+        rehearse(config, prepared, build(config, prepared))
+
+
+def test_an_auxiliary_task_alone_is_what_its_network_is_about(tmp_path, patients):
+    dataset = table_dataset(patients, ["progression:regression:auxiliary", "high"])
+    alone = {"tasks": ["progression"], "reference": None, "select": "loss"}
+    assert carry_out(tmp_path / "a", BASE | alone, dataset)["selected"]["epoch"] >= 1
+    assert carry_out(tmp_path / "b", probe_config(tasks=["progression"]), dataset)["parameters"]

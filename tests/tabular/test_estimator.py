@@ -181,3 +181,21 @@ def test_a_score_without_a_value_says_why(fitted: MultiTaskEstimator, diabetes: 
     assert isinstance(scores["progression"]["rmse"], float)
     with pytest.raises(UserError, match="no task has a defined score"):
         fitted.score(X[only][["age", *X.columns[1:]]], Y[only][["high"]])
+
+
+def test_a_class_that_training_never_saw_counts_as_wrong(wine: Table) -> None:
+    X, Y = wine
+    known = Y.cultivar.isin([0, 1]) | Y.cultivar.isna()
+    rare = Y.cultivar.where(Y.cultivar != 1, "b").where(Y.cultivar != 0, "a")
+    Y = Y.assign(cultivar=rare.mask(Y.cultivar == 2, "c").mask(X.hue < X.hue.quantile(0.1), "d"))
+    known &= Y.cultivar != "d"
+    model = MultiTaskEstimator(epochs=5).fit(X[Y.cultivar != "c"], Y[Y.cultivar != "c"])
+    scores = model.evaluate(X, Y)["cultivar"]
+    labelled = Y.cultivar.notna()
+    right = (model.predict(X).cultivar == Y.cultivar)[labelled].mean()
+    assert scores["accuracy"] == pytest.approx(right)
+    assert isinstance(scores["log_loss"], Undefined)
+    assert f"{(Y.cultivar == 'c').sum()} rows have a label not seen" in scores["log_loss"].reason
+    assert np.isfinite(model.score(X, Y))
+    with pytest.raises(UserError, match="'perhaps', which is not among its classes"):
+        model.evaluate(X, Y.assign(dark="perhaps"))

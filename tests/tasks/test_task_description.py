@@ -26,7 +26,7 @@ def own(output, target):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "", "kind": "binary"}, "name must be a word"),
+        ({"name": "", "kind": "binary"}, "name must be a text"),
         ({"name": "a/b", "kind": "binary"}, "without '/'"),
         ({"name": "t", "kind": "regresion"}, "did you mean 'regression'"),
         ({"name": "t", "kind": "binary", "role": "auxilary"}, "did you mean 'auxiliary'"),

@@ -58,3 +58,10 @@ def test_look_ahead_with_accumulation() -> None:
 def test_held_out_data_is_asked_for_before_training() -> None:
     with pytest.raises(UserError, match="learns from held-out data, and fit got none"):
         trained("auto_lambda", val=False)
+
+
+def test_an_epoch_too_short_for_one_step_is_refused() -> None:
+    real = diabetes(0.0)
+    trainer = Trainer(real.model(), real.tasks, method="modo", batch_size=256, progress=False)
+    with pytest.raises(UserError, match=r"reads 3 batches .* an epoch has 2.* smaller batch_size"):
+        trainer.fit(real.train)

@@ -17,6 +17,7 @@ from polytask.cli._methods import Choice, parse
 from polytask.errors import UserError, nearest, unknown
 
 KINDS = ("regression", "binary", "multiclass", "multilabel")
+TARGET_WORDS = {"kind": KINDS, "role": ("main", "auxiliary")}
 SPLITS = ("random", "stratified", "group", "time")
 SELECT = ("mean_gain", "mean_rank", "main", "loss")
 CHOICES = {
@@ -201,8 +202,14 @@ def _check_targets(targets: list[Any] | dict[str, Any], where: str) -> None:
     if isinstance(targets, list):
         for each in targets:
             if not isinstance(each, str) or not each:
-                raise UserError(f"{where}: expected COLUMN or COLUMN:KIND, found {each!r}")
+                raise UserError(f"{where}: expected COLUMN or COLUMN:KIND[:ROLE], found {each!r}")
         return
-    for kind in targets.values():
-        if kind is not None and kind not in KINDS:
-            raise UserError(f"{where}: {unknown('kind', kind, KINDS)}")
+    for spec in targets.values():
+        given = {"kind": spec} if spec is None or isinstance(spec, str) else spec
+        if not isinstance(given, dict):
+            raise UserError(f"{where}: expected a kind or {{kind: ..., role: ...}}, found {spec!r}")
+        for word, value in given.items():
+            if word not in TARGET_WORDS:
+                raise UserError(f"{where}: {unknown('word', word, TARGET_WORDS)}")
+            if value is not None and value not in TARGET_WORDS[word]:
+                raise UserError(f"{where}: {unknown(word, value, TARGET_WORDS[word])}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from polytask.cli._config import Settings, flag
 from polytask.errors import UserError
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 WORDS = ("targets", "drop", "split", "test")
 
 
-def load(settings: Settings, source: Choice | Path) -> Dataset:
-    """The data set that the settings ask for. Raises `UserError`, naming flag or column."""
+def check_words(settings: Settings, source: Choice | Path) -> None:
+    """Whether the words fit the data. Raises `UserError`, naming the flag."""
     if isinstance(source, Choice):
         for word in ("drop", "test"):
             if word in settings:
@@ -29,13 +29,15 @@ def load(settings: Settings, source: Choice | Path) -> Dataset:
             f"which columns of {source} are to be predicted? Name them: "
             f"{flag('targets')} COLUMN COLUMN:KIND ...; its columns: {_columns(source)}"
         )
+
+
+def load(settings: Settings, source: Choice | Path) -> Dataset:
+    """The data set that the settings ask for. Raises `UserError`, naming flag or column."""
+    check_words(settings, source)
     # Not at the top: the module pulls torch in, and `--help` must not wait for it.
     from polytask.study.source import open_data
 
-    dataset = open_data(source, **{word: settings[word] for word in WORDS if word in settings})
-    if isinstance(source, Choice):
-        _check_kinds(settings, dataset)
-    return dataset
+    return open_data(source, **{word: settings[word] for word in WORDS if word in settings})
 
 
 def _columns(path: Path) -> str:
@@ -43,20 +45,3 @@ def _columns(path: Path) -> str:
 
     names = [str(name) for name in read_table(path).columns]
     return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-
-
-def _check_kinds(settings: Settings, dataset: Dataset) -> None:
-    """A kind asked for must be the one that the data set's task has."""
-    targets: list[str] | dict[str, Any] = settings.get("targets", [])
-    pairs = targets.items() if isinstance(targets, dict) else map(_pair, targets)
-    for name, kind in pairs:
-        if kind and kind != dataset.tasks[name].kind:
-            raise UserError(
-                f"{settings.where('targets')}: {name} of {dataset.name} is "
-                f"{dataset.tasks[name].kind}, found {kind!r}"
-            )
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, _, kind = text.partition(":")
-    return name, kind

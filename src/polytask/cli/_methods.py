@@ -63,7 +63,7 @@ def check(kind: str, name: str, arguments: dict[str, Any]) -> Choice:
             if not allowed:
                 raise UserError(f"{kind} {entry.name} takes no arguments; found {word!r}")
             raise unknown(f"argument of {kind} {entry.name}:", word, allowed)
-        _check_type(f"{kind} {entry.name}: {word}", value, entry.arguments.get(word, ""))
+        _check_type(f"{kind} {entry.name}: {word}", value, entry, word)
     return Choice(entry.name, arguments)
 
 
@@ -132,8 +132,12 @@ def _value(text: str, where: str) -> Any:
         raise UserError(f"{where}: {text!r} is not a list or mapping: {error}") from error
 
 
-def _check_type(where: str, value: Any, default: str) -> None:
+def _check_type(where: str, value: Any, entry: registry.Entry, word: str) -> None:
     """Compare a value with the type of the default; a default of None or '' says nothing."""
+    default = entry.arguments.get(word, "")
+    types = [part.strip() for part in entry.annotations.get(word, "").split("|")]
+    if isinstance(value, str) and "str" in types:
+        return  # a name where a number is the default, as in gcs:main=price
     try:
         example = ast.literal_eval(default)
     except (ValueError, SyntaxError):

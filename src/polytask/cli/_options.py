@@ -64,10 +64,11 @@ Targets = Annotated[
     Parameter(
         group=DATA,
         consume_multiple=MANY,
-        metavar="COLUMN[:KIND]...",
+        metavar="COLUMN[:KIND][:ROLE]...",
         help=(
             "Columns to predict; KIND is regression, binary, multiclass or multilabel, inferred "
-            "and shown when left out. Needed for a file; of a data set, the tasks to keep."
+            "and shown when left out; ROLE auxiliary trains along and is not judged. Needed for a "
+            "file; of a data set, the tasks to keep."
         ),
     ),
 ]

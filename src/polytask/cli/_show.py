@@ -33,12 +33,15 @@ def quiet_stdout(json: bool) -> Iterator[None]:
 
 
 @contextmanager
-def spoken(progress: bool | None) -> Iterator[None]:
-    """With `--progress` and no terminal to draw a bar in, progress goes to stderr as lines."""
+def spoken(progress: bool | None, source: str = "polytask") -> Iterator[None]:
+    """With `--progress` and no terminal to draw a bar in, progress goes to stderr as lines.
+
+    `source` is the logger they come from.
+    """
     if not progress or sys.stderr.isatty():
         yield
         return
-    logger, handler = logging.getLogger("polytask"), logging.StreamHandler(sys.stderr)
+    logger, handler = logging.getLogger(source), logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     level = logger.level
     logger.addHandler(handler)

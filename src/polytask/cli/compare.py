@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from cyclopts import Parameter
 from polytask.cli import _options as options
 from polytask.cli._checks import check, check_data
 from polytask.cli._config import Settings, gather
-from polytask.cli._data import load
+from polytask.cli._data import check_words
 from polytask.cli._show import console, quiet_stdout, show_dataset, show_plan, spoken
 from polytask.study.settings import Choice
 
@@ -118,11 +119,12 @@ def compare(
     settings = check(gather(compare, config, locals()))
     source = check_data(settings)
     screen = console(json=json)
-    with quiet_stdout(json), spoken(settings.get("progress")):
-        show_dataset(screen, load(settings, source))
+    with quiet_stdout(json), spoken(settings.get("progress"), "polytask.study"):
+        check_words(settings, source)
         from polytask.study import compare as study
 
-        result = study(plain(source), **arguments(settings))
+        shown = partial(show_dataset, screen)
+        result = study(plain(source), **arguments(settings), on_data=shown)
         if settings.get("dry_run"):
             show_plan(screen, result.results["plan"])
         elif not json:

@@ -55,10 +55,7 @@ def _encode_classes(series: pd.Series, task: Task) -> np.ndarray:
     """int64 [N] class codes, -100 missing."""
     import pandas as pd
 
-    place = places(map(label_text, task.classes))
-    # True and False are 1 and 0 where the classes are.
-    place = {word: place[code] for word, code in FLAGS.items() if code in place} | place
-    place.setdefault(str(MISSING_CODE), MISSING_CODE)
+    place = _codes_by_text(task)
     codes, uniques = pd.factorize(series)
     texts = [label_text(value) for value in uniques]
     strange = [text for text in texts if text.strip() and text not in place]
@@ -69,6 +66,23 @@ def _encode_classes(series: pd.Series, task: Task) -> np.ndarray:
         )
     table = np.asarray([place.get(text, MISSING_CODE) for text in texts] + [MISSING_CODE])
     return table[codes].astype(np.int64)
+
+
+def new_labels(series: pd.Series, task: Task) -> pd.Series:
+    """Which rows have a label that is not among the classes of `task`; bool [N]."""
+    place = _codes_by_text(task)
+    text = series.map(label_text, na_action="ignore")
+    known = text.isna() | text.isin(list(place)) | (text.astype(str).str.strip() == "")
+    return ~known.astype(bool)
+
+
+def _codes_by_text(task: Task) -> dict[str, int]:
+    """The code of every label, by all texts that stand for it."""
+    place = places(map(label_text, task.classes))
+    # True and False are 1 and 0 where the classes are.
+    place = {word: place[code] for word, code in FLAGS.items() if code in place} | place
+    place.setdefault(str(MISSING_CODE), MISSING_CODE)
+    return place
 
 
 def label_sets(series: pd.Series) -> pd.Series:

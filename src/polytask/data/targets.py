@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KINDS = ("regression", "binary", "multiclass", "multilabel")
+ROLES = ("main", "auxiliary")
 TargetSpec = str | Task
-Targets = Sequence[TargetSpec] | Mapping[str, TargetSpec | None] | str
+Targets = Sequence[TargetSpec] | Mapping[str, TargetSpec | Mapping[str, str] | None] | str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Wanted:
     name: str
     kind: str | None = None
     task: Task | None = None
+    role: str = "main"
 
     def reads(self, names: Sequence[str]) -> list[str]:
         """The columns it takes: its own, or for a multilabel task one column per label."""
@@ -39,14 +41,17 @@ class Wanted:
         return classes if several and self.name not in names else [self.name]
 
 
-def parse_targets(targets: Targets, names: Sequence[str]) -> list[Wanted]:
+def parse_targets(
+    targets: Targets, names: Sequence[str], what: str = "target column"
+) -> list[Wanted]:
     """What `targets` asks for, checked against the column names.
 
-    Accepts `"price:regression"` or `"price"` (the kind is inferred), a `Task`, or a mapping
-    from name to a kind, a `Task` or None.
+    Accepts `"price:regression"` or `"price"` (the kind is inferred), with a role behind it as in
+    `"price:regression:auxiliary"` or `"price:auxiliary"`, a `Task`, or a mapping from name to a
+    kind, `{"kind": ..., "role": ...}`, a `Task` or None. `what` says in errors what names are.
 
     Raises:
-        UserError: no target, a column or kind that does not exist, or a target named twice.
+        UserError: no target; a column, kind or role that does not exist; a target named twice.
     """
     if isinstance(targets, str):
         targets = [targets]
@@ -62,19 +67,31 @@ def parse_targets(targets: Targets, names: Sequence[str]) -> list[Wanted]:
             raise UserError(f"the target {item.name!r} was given twice.")
         seen.add(item.name)
         if item.kind is not None and item.kind not in KINDS:
-            raise unknown(f"target kind of {item.name!r}:", item.kind, KINDS)
+            raise unknown(f"target kind of {item.name!r}:", item.kind, [*KINDS, *ROLES])
+        if item.role not in ROLES:
+            raise unknown(f"role of target {item.name!r}:", item.role, ROLES)
         for column in item.reads(names):
             if column not in names:
-                raise unknown("target column", column, names)
+                raise unknown(what, column, names)
     return wanted
 
 
-def _from_pair(name: str, spec: TargetSpec | None) -> Wanted:
+def _from_pair(name: str, spec: TargetSpec | Mapping[str, str] | None) -> Wanted:
     if isinstance(spec, Task):
         if spec.name != name:
             raise UserError(f"the task of target {name!r} is called {spec.name!r}.")
         return Wanted(name, task=spec)
-    return Wanted(name, kind=spec)
+    if isinstance(spec, Mapping):
+        for word in spec:
+            if word not in ("kind", "role"):
+                raise unknown(f"word for target {name!r}:", word, ("kind", "role"))
+        return Wanted(name, kind=spec.get("kind"), role=spec.get("role") or "main")
+    if spec is None:
+        return Wanted(name)
+    head, colon, role = str(spec).partition(":")
+    if head in ROLES and not colon:
+        return Wanted(name, role=head)
+    return Wanted(name, kind=head, role=role if colon else "main")
 
 
 def _from_item(spec: TargetSpec, names: Sequence[str]) -> Wanted:
@@ -83,8 +100,10 @@ def _from_item(spec: TargetSpec, names: Sequence[str]) -> Wanted:
     spec = str(spec)
     if spec in names or ":" not in spec:
         return Wanted(spec)
-    name, _, kind = spec.rpartition(":")
-    return Wanted(name, kind=kind)
+    name, _, last = spec.rpartition(":")
+    if last not in ROLES:
+        return Wanted(name, kind=last)
+    return dataclasses.replace(_from_item(name, names), role=last)
 
 
 def read_target(frame: pd.DataFrame, wanted: Wanted, notes: list[str]) -> tuple[Task, np.ndarray]:
@@ -108,6 +127,9 @@ def read_target(frame: pd.DataFrame, wanted: Wanted, notes: list[str]) -> tuple[
         if guess.ambiguous:
             other = "multiclass" if guess.kind == "regression" else "regression"
             reason += f"; a guess: write {name}:{other} if it is not"
+    if wanted.role != "main":
+        task = dataclasses.replace(task, role="auxiliary")
+        reason += "; auxiliary: trains along, is not judged"
     return task, _noted(task, encode_target(series, task, notes), reason, notes)
 
 

@@ -17,15 +17,27 @@ VERDICTS = {
     "leans hurts": ("▽", "bad"),
     "hurts": ("▼", "bad"),
     "undefined": ("○", "none"),
+    "auxiliary": ("○", "none"),
 }
 SIGNIFICANT = 0.05
 VERDICT_SEEDS = 5  # fewer make a leaning, never a verdict
+MOST_NAMED = 6  # more tasks than this are counted, not named
 DIRECTION = "positive = better than single-task"
 
 
 def listing(names: Sequence[str]) -> str:
-    """'a', 'a and b', 'a, b and c'."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    """'a', 'a and b', 'a, b and c'; a name that holds a comma is quoted."""
+    named = [f"'{name}'" if "," in name else name for name in names]
+    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+
+
+def several(tasks: Sequence[str], total: int) -> str:
+    """Some of `total` tasks: by name, or how many they are when they would fill the screen."""
+    if len(tasks) <= MOST_NAMED:
+        return listing(tasks)
+    if len(tasks) == total:
+        return f"all {total} tasks"
+    return f"{len(tasks)} of {total} tasks"
 
 
 def sentence(results: Results) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from polytask.report.words import listing
 from polytask.study.folder import Outcome, number
 from polytask.study.plan import Contender, Outcomes, Plan
 from polytask.study.scores import Yardstick, contrast, delta_m, gain_entries, single_entry
@@ -35,6 +36,7 @@ def analyse(plan: Plan, facts: Mapping[str, Any], outcomes: Outcomes) -> dict[st
         singles={c.tasks[0]: single_entry(runs[c.id], SELECTED, c.tasks[0]) for c in plan.singles},
         directions={t: task["direction"] for t, task in settings.tasks.items()},
         counted=settings.counted,
+        judged=settings.judged,
         redrawn=float(facts["redrawn"]),
     )
     candidates = [_candidate(plan, c, runs[c.id], yardstick, outcomes) for c in plan.candidates]
@@ -57,7 +59,7 @@ def analyse(plan: Plan, facts: Mapping[str, Any], outcomes: Outcomes) -> dict[st
         "missing": missing,
         "remarks": _remarks(candidates, chosen, plan, outcomes),
     }
-    return results | {"verdict": verdict(results, chosen)}
+    return results | {"verdict": verdict(results, chosen, settings.judged)}
 
 
 def finished(plan: Plan, contender: Contender, outcomes: Outcomes) -> Runs:
@@ -170,8 +172,8 @@ def _boosting(
     if not plan.settings.boosting:
         return None
     entries: dict[str, Any] = {}
-    for task, facts in plan.settings.tasks.items():
-        if facts["kind"] == "custom":
+    for task in plan.settings.judged:
+        if plan.settings.tasks[task]["kind"] == "custom":
             continue
         ended = [outcomes.get(plan.boosting_unit(task, s).hash) for s in range(plan.settings.seeds)]
         runs = [None if run is None or "error" in run else run for run in ended]
@@ -236,6 +238,11 @@ def _remarks(
 ) -> list[str]:
     """What a reader must know beside the numbers."""
     said: list[str] = []
+    if along := [t for t in plan.settings.tasks if t not in plan.settings.judged]:
+        said.append(
+            f"{listing(along)} {'is' if len(along) == 1 else 'are'} auxiliary: trained along, left "
+            "out of Δm and of the verdict."
+        )
     for candidate in [chosen] if chosen else []:
         for task, reason in candidate["delta_m"]["left_out"].items():
             said.append(f"{task} is left out of Δm ({reason}).")

@@ -21,6 +21,7 @@ from polytask.study.result import StudyResult
 if TYPE_CHECKING:
     from polytask.data import Dataset
 
+INPUTS = ("numeric", "categorical")
 logger = logging.getLogger("polytask.study")
 
 
@@ -78,18 +79,23 @@ class Study:
         """Make the folder, or see that it is one of this data set."""
         mark = self.out / "fingerprint.json"
         settings = self.plan.settings
+        mark_content = {
+            "data": settings.fingerprint,
+            "name": settings.name,
+            "rows": self.dataset.n,
+            "columns": sum(len(names) for names in map(self.dataset.columns.get, INPUTS) if names),
+            "targets": setup.plain_targets((), settings.tasks),
+        }
         before = read_json(mark)
         if before is not None and before.get("data") != settings.fingerprint:
             raise UserError(
-                f"{self.out} holds a study of other data ({before.get('name')}, "
-                f"{before.get('rows')} rows); this is {settings.name}, {self.dataset.n} rows. "
-                "Use another out, or the data and targets of before."
+                f"{self.out} holds a study of other data: {_described(before)}; this is "
+                f"{_described(mark_content)}. Use another out, or the data and targets of before."
             )
         setup.save(self.dataset, self.out)
         setup.write_yaml(self.out / "study.yaml", self.arguments)
         if before is None:
-            mark_content = {"data": settings.fingerprint, "name": settings.name}
-            write_json(mark, mark_content | {"rows": self.dataset.n})
+            write_json(mark, mark_content)
 
     def _conclude(self, ended: dict[str, Outcome]) -> StudyResult:
         """Analyse and write down what there is."""
@@ -100,6 +106,15 @@ class Study:
         return StudyResult(
             results, self.out, report, results["verdict"]["sentence"], results["complete"]
         )
+
+
+def _described(mark: dict[str, Any]) -> str:
+    """What data a study is of, in words that show the difference."""
+    targets = mark.get("targets") or []
+    shown = ", ".join(targets[:6]) + (", ..." if len(targets) > 6 else "")
+    parts = [str(mark.get("name")), f"{mark.get('rows')} rows"]
+    parts += [f"{mark['columns']} input columns"] if mark.get("columns") else []
+    return ", ".join([*parts, f"targets {shown}"] if shown else parts)
 
 
 def dry(plan: Plan, dataset: Dataset, pool: Processes | Here, folder: Path) -> StudyResult:

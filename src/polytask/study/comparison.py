@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polytask import registry
 from polytask.study.executor import PRELOAD, Here, Processes
@@ -27,6 +27,9 @@ from polytask.study.settings import (
     positive,
     rates,
 )
+
+if TYPE_CHECKING:
+    from polytask.data import Dataset
 
 
 def compare(
@@ -52,6 +55,7 @@ def compare(
     out: str | Path | None = None,
     dry_run: bool = False,
     progress: bool = True,
+    on_data: Callable[[Dataset], None] | None = None,
     **trainer: Any,
 ) -> StudyResult:
     """Should these tasks share a network, and how should they be balanced?
@@ -70,7 +74,8 @@ def compare(
         data: a `Dataset`, a DataFrame, a table's file (CSV, TSV, Parquet), a registered name,
             `{name: {option: value}}`, or a folder written by `Dataset.save`.
         targets: of a table, what to predict, as in `["price:regression", "sold:binary"]`; of a
-            data set, the tasks to keep.
+            data set, the tasks to keep. `"rooms:regression:auxiliary"` trains along but is left
+            out of Δm and of the verdict.
         drop: columns of a table that are neither inputs nor targets.
         methods: names, or `{name: {argument: value}}`. `linear` and `rlw` always take part.
         architectures: the same; `single_task` always takes part.
@@ -94,6 +99,8 @@ def compare(
         out: the study's folder; by default `runs/NAME`.
         dry_run: only measure the cost of steps and return the plan; `out` is not touched.
         progress: a bar on stderr if that is a terminal; log lines otherwise.
+        on_data: called with the `Dataset` once it is read, before anything is checked or trained:
+            its `notes` say what was inferred.
         trainer: further options of every `Trainer`: optimizer, weight_decay, scheduler,
             warmup, accumulate, clip_norm, precision, patience, device.
 
@@ -134,6 +141,8 @@ def compare(
             if dry_run or folder is None or not (folder / "results.json").exists():
                 pool.start()  # its imports run beside our reading of the data
         dataset = setup.open_data(data, targets=targets, drop=drop, split=split, test=test)
+        if on_data is not None:
+            on_data(dataset)
         settings = Settings(
             name=dataset.name,
             tasks=setup.task_facts(dataset),

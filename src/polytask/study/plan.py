@@ -115,14 +115,14 @@ class Plan:
         return self._unit(f"probe-{contender.id}", config)
 
     def boosting(self) -> list[Unit]:
-        """Gradient boosting per target and seed, for tables."""
+        """Gradient boosting per judged target and seed, for tables."""
         if not self.settings.boosting:
             return []
         return [
             self.boosting_unit(task, seed)
             for seed in range(self.settings.seeds)
-            for task, facts in self.settings.tasks.items()
-            if facts["kind"] != "custom"
+            for task in self.settings.judged
+            if self.settings.tasks[task]["kind"] != "custom"
         ]
 
     def boosting_unit(self, task: str, seed: int) -> Unit:

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -66,6 +66,9 @@ def probe(
 ) -> dict[str, Any]:
     """Median step seconds, evaluation seconds and peak memory of one contender.
 
+    A method that decides every k-th step, or steps every k-th batch, is timed in groups of k:
+    `step_seconds` is then what a batch costs on average.
+
     `peak_memory_mb` is what building and training add to the process's memory: resident
     memory on a CPU (Linux; undefined elsewhere), allocated memory on a GPU. `load` is the
     machine's load average when the probe began: well above 0 on an idle machine means that
@@ -88,8 +91,9 @@ def probe(
     trainer.evaluate(prepared.judging("val", size), "val")
     evaluation = time.perf_counter() - began
     times = clock.seconds[WARM_UP:] or clock.seconds
+    cycle = trainer.balancer.batches * trainer.balancer.refresh_every
     return {
-        "step_seconds": median(times),
+        "step_seconds": median(_per_cycle(times, cycle)),
         "steps_measured": len(times),
         "steps_per_epoch": steps_per_epoch,
         "evaluation_seconds": evaluation,
@@ -108,7 +112,7 @@ def _steps(
     epochs: int,
 ) -> tuple[StepClock, Trainer]:
     """Train on the training part as it is, and time every step."""
-    from polytask.study.unit import SAFE_RATE, build, make_trainer
+    from polytask.study.unit import SAFE_RATE, build, held_out, make_trainer
 
     clock = StepClock()
     trainer = make_trainer(
@@ -121,8 +125,15 @@ def _steps(
         callbacks=[clock],
         patience=None,
     )
-    trainer.fit(prepared.batches("train", size, shuffle=True, seed=config["seed"]))
+    train = prepared.batches("train", size, shuffle=True, seed=config["seed"])
+    trainer.fit(train, held_out(trainer, prepared, size))
     return clock, trainer
+
+
+def _per_cycle(seconds: list[float], cycle: int) -> list[float]:
+    """Mean seconds of every whole group of `cycle` batches; of all when there is none."""
+    groups = [seconds[i : i + cycle] for i in range(0, len(seconds) - cycle + 1, cycle)]
+    return [fmean(group) for group in groups or [seconds]]
 
 
 def _reset_peak() -> float | None:

@@ -69,6 +69,8 @@ class Progress:
     def ended(self, unit: Unit, outcome: Outcome) -> None:
         """One more run has ended."""
         self.done += 1
+        # A run that now succeeds may change what others are compared with: they run again.
+        self.total = max(self.total, self.done)
         self._fresh += 1
         end = f"ends about {self.expected_end():%H:%M}"
         failed = " failed" if "error" in outcome else ""

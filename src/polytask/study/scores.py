@@ -25,6 +25,8 @@ class Yardstick:
     directions: Mapping[str, str]
     counted: Sequence[str]
     """The tasks that Δm averages over."""
+    judged: Sequence[str]
+    """The tasks that p-values are corrected over."""
     redrawn: float
     """n_test / n_train when the test split is drawn anew for every seed, else 0."""
 
@@ -66,8 +68,9 @@ def gain_entries(
             "p": interval.p,
         }
         entries[task] = entry
-    adjusted = holm([entry["p"] for entry in entries.values()])
-    for entry, p in zip(entries.values(), adjusted, strict=True):
+        entry["p_holm"] = None
+    judged = [entries[task] for task in tasks if task in yardstick.judged]
+    for entry, p in zip(judged, holm([entry["p"] for entry in judged]), strict=True):
         entry["p_holm"] = p
     return entries
 

@@ -78,6 +78,11 @@ class Settings:
             return (self.select.removeprefix("main:"),)
         return tuple(t for t, facts in self.tasks.items() if facts["role"] == "main")
 
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """The tasks that the verdict speaks of; auxiliary ones only train along."""
+        return tuple(t for t in self.tasks if self.tasks[t]["role"] == "main" or t in self.counted)
+
     def method(self, choice: Choice) -> dict[str, Any]:
         """A method as it is built: one scale for all, and the study's statistic where it fits."""
         entry = registry.find("method", choice.name)

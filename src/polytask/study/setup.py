@@ -196,4 +196,5 @@ def plain_targets(targets: Any, tasks: Mapping[str, Mapping[str, Any]]) -> list[
     """How `study.yaml` names the targets: with the kinds that were inferred."""
     if targets is None:
         return None
-    return [f"{name}:{facts['kind']}" for name, facts in tasks.items()]
+    roles = {"main": "", "auxiliary": ":auxiliary"}
+    return [f"{name}:{facts['kind']}{roles[facts['role']]}" for name, facts in tasks.items()]

@@ -10,7 +10,8 @@ from typing import Any
 from polytask import registry
 from polytask.data import Dataset, load_dataset, read_table, table_dataset
 from polytask.data.catalog import dataset_card
-from polytask.errors import UserError, nearest, unknown
+from polytask.data.targets import parse_targets
+from polytask.errors import UserError, nearest
 from polytask.study.settings import Choice
 
 TABLES = (".csv", ".tsv", ".tab", ".gz", ".parquet", ".pq")
@@ -53,18 +54,28 @@ def open_data(
 
 
 def keep_tasks(dataset: Dataset, targets: Any) -> Dataset:
-    """The data set with the tasks named in `targets` only, in that order; all when None."""
+    """The data set with the tasks named in `targets` only, in that order; all when None.
+
+    Each is written as for a table: `"income"`, `"income:binary"`, `"income:auxiliary"`.
+    Raises `UserError` for an unknown task and for a kind that the task does not have.
+    """
     if targets is None:
         return dataset
-    names = [str(name).partition(":")[0] for name in targets]
-    for name in names:
-        if name not in dataset.tasks:
-            raise unknown(f"task of {dataset.name}:", name, dataset.tasks)
-    return replace(
-        dataset,
-        targets={name: dataset.targets[name] for name in names},
-        tasks={name: dataset.tasks[name] for name in names},
-    )
+    wanted = parse_targets(targets, list(dataset.tasks), f"task of {dataset.name}:")
+    tasks = {}
+    for item in wanted:
+        task = dataset.tasks[item.name]
+        if item.task is not None and item.task != task:
+            raise UserError(
+                f"targets: {item.name} of {dataset.name} has its own description; name it as text."
+            )
+        if item.kind not in (None, task.kind):
+            raise UserError(
+                f"targets: {item.name} of {dataset.name} is {task.kind}, found {item.kind!r}; "
+                f"write {item.name} alone."
+            )
+        tasks[item.name] = task if item.role == "main" else replace(task, role="auxiliary")
+    return replace(dataset, targets={name: dataset.targets[name] for name in tasks}, tasks=tasks)
 
 
 def card_of(data: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from polytask.study.executor import record
 from polytask.study.folder import read_json, write_json
 from polytask.tasks import Task
 from polytask.training import Trainer, build_method
+from polytask.training._fit import check_batches
 from polytask.training.history import plain
 
 JUDGING_ROWS = 4096
@@ -54,9 +55,30 @@ class Prepared:
         return self.batches(part, max(size, JUDGING_ROWS))
 
     def start(self, rows: int) -> Prepared:
-        """The same with the first rows of the training part only."""
+        """The same with the first rows of the training part only.
+
+        If they hold no label at all, the rows with most labels are taken instead.
+        """
+        labels = self._labels()
+        return self._only(slice(rows) if bool(labels[:rows].any()) else self._order(labels)[:rows])
+
+    def labelled(self, rows: int) -> Prepared:
+        """The same with those rows of the training part that have most labels."""
+        return self._only(self._order(self._labels())[:rows])
+
+    def _labels(self) -> Tensor:
+        """How many tasks have a label, by row of the training part."""
+        targets = self.parts["train"][1]
+        known = [task.labelled(targets[name]) for name, task in self.tasks.items()]
+        return torch.stack([mask.reshape(len(mask), -1).any(1) for mask in known]).sum(0)
+
+    @staticmethod
+    def _order(labels: Tensor) -> Tensor:
+        return labels.argsort(descending=True, stable=True)
+
+    def _only(self, rows: slice | Tensor) -> Prepared:
         inputs, targets = self.parts["train"]
-        few = ({k: v[:rows] for k, v in inputs.items()}, {k: v[:rows] for k, v in targets.items()})
+        few = ({k: v[rows] for k, v in inputs.items()}, {k: v[rows] for k, v in targets.items()})
         return replace(self, parts={**self.parts, "train": few})
 
 
@@ -118,6 +140,9 @@ def prepare(config: Mapping[str, Any], dataset: Dataset) -> Prepared:
     preprocessor = Preprocessor.fit(dataset, splits["train"])
     names = config["tasks"]
     tasks = {t: dataset.tasks[t].fitted(dataset.targets[t][splits["train"]]) for t in names}
+    if all(task.role != "main" for task in tasks.values()):
+        # A network of its own for an auxiliary task is about that task.
+        tasks = {name: replace(task, role="main") for name, task in tasks.items()}
     parts = {
         part: (
             preprocessor.transform({k: v[rows] for k, v in dataset.inputs.items()}),
@@ -231,12 +256,20 @@ def rehearse(config: Mapping[str, Any], prepared: Prepared, model: nn.Module) ->
     Finds what only a step can tell: inputs that the encoder cannot read, a statistic that the
     method does not know, a network that shares nothing.
     """
-    inputs, targets = prepared.parts["train"]
-    labelled = [task.labelled(targets[name]) for name, task in prepared.tasks.items()]
-    count = torch.stack([mask.reshape(len(mask), -1).any(1) for mask in labelled]).sum(0)
-    rows = count.argsort(descending=True, stable=True)[:REHEARSED_ROWS]  # rows with most labels
-    few = ({k: v[rows] for k, v in inputs.items()}, {k: v[rows] for k, v in targets.items()})
-    make_trainer(config, prepared, model, epochs=1, lr=SAFE_RATE, patience=None).fit(few)
+    few = prepared.labelled(REHEARSED_ROWS)
+    trainer = make_trainer(
+        config, prepared, model, epochs=1, lr=SAFE_RATE, patience=None, select="loss"
+    )
+    check_batches(trainer.balancer, len(prepared.batches("train", config["batch_size"])))
+    # As many batches as one step of the method reads, or it would not be tried at all.
+    rows = min(REHEARSED_ROWS, len(next(iter(few.parts["train"][1].values()))))
+    size = max(1, rows // trainer.balancer.batches)
+    trainer.fit(few.batches("train", size), held_out(trainer, prepared, size))
+
+
+def held_out(trainer: Trainer, prepared: Prepared, size: int) -> Batches | None:
+    """Validation batches for methods that learn from them; None for all others."""
+    return prepared.batches("val", size) if "validation" in trainer.balancer.needs else None
 
 
 def _of(flat: Mapping[str, Any], primary: Mapping[str, str]) -> dict[str, Any]:

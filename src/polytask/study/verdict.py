@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polytask.report.numbers import fixed, p_value, ratio, signed
-from polytask.report.words import listing
+from polytask.report.words import listing, several
 from polytask.study.folder import number
 from polytask.study.statistics import ALPHA, VERDICT_SEEDS, mean_defined, word
 
@@ -14,25 +14,32 @@ Results = Mapping[str, Any]
 Candidate = Mapping[str, Any]
 
 
-def verdict(results: Results, chosen: Candidate | None) -> dict[str, Any]:
+def verdict(results: Results, chosen: Candidate | None, judged: Sequence[str]) -> dict[str, Any]:
     """The "verdict" of `results.json`: one sentence, one per task, and how sure it is."""
+    along = {t: _along(t) for t in results["tasks"] if t not in judged}
     if chosen is None:
-        tasks = {t: _task(t, None) for t in results["tasks"]}
+        tasks = {t: along.get(t) or _task(t, None) for t in results["tasks"]}
         return {
             "sentence": "No verdict yet: no network that shares has finished on a seed in which "
             "the single-task networks have.",
             "tasks": tasks,
             "confidence_note": "",
         }
-    tasks = {t: _task(t, chosen["tasks"][t]) for t in results["tasks"]}
-    words = {t: entry["word"] for t, entry in tasks.items()}
-    parts = [_sharing(words, chosen), _balancing(results, chosen), _cost(results, chosen)]
+    tasks = {t: along.get(t) or _task(t, chosen["tasks"][t]) for t in results["tasks"]}
+    words = {t: tasks[t]["word"] for t in judged}
+    singles = [results["single_task"][t]["cost"] for t in judged]
+    parts = [_sharing(words, chosen), _balancing(results, chosen), _cost(singles, chosen)]
     parts.append(_boosting(results, chosen))
     return {
         "sentence": " ".join(part for part in parts if part),
         "tasks": tasks,
         "confidence_note": _confidence(results, chosen),
     }
+
+
+def _along(task: str) -> dict[str, str]:
+    """What is said of an auxiliary task."""
+    return {"word": "auxiliary", "sentence": f"{task}: auxiliary, trained along and not judged."}
 
 
 def _task(task: str, entry: Mapping[str, Any] | None) -> dict[str, str]:
@@ -66,6 +73,7 @@ def _task(task: str, entry: Mapping[str, Any] | None) -> dict[str, str]:
 
 def _sharing(words: Mapping[str, str], chosen: Candidate) -> str:
     """Should these tasks share a network?"""
+    every = len(words)
     helped = [t for t, w in words.items() if w == "helps"]
     hurt = [t for t, w in words.items() if w == "hurts"]
     leaning = [t for t, w in words.items() if w == "leans helps"]
@@ -73,25 +81,27 @@ def _sharing(words: Mapping[str, str], chosen: Candidate) -> str:
     how = f"with {chosen['label']}, chosen on validation"
     if helped and hurt:
         lead = (
-            f"It depends on the task: sharing ({how}) helps {listing(helped)} "
-            f"and hurts {listing(hurt)}"
+            f"It depends on the task: sharing ({how}) helps {several(helped, every)} "
+            f"and hurts {several(hurt, every)}"
         )
     elif helped:
         rest = len(words) - len(helped)
         others = f"; no evidence of harm to the other {rest}" if rest else ""
-        lead = f"Share: one network ({how}) helps {listing(helped)}{others}"
+        lead = f"Share: one network ({how}) helps {several(helped, every)}{others}"
     elif hurt:
-        lead = f"Keep separate networks: sharing ({how}) hurts {listing(hurt)} and helps no task"
+        whom = several(hurt, every)
+        lead = f"Keep separate networks: sharing ({how}) hurts {whom} and helps no task"
     elif leaning and falling:
         lead = (
             f"It may depend on the task: sharing ({how}) leans towards helping "
-            f"{listing(leaning)} and hurting {listing(falling)}"
+            f"{several(leaning, every)} and hurting {several(falling, every)}"
         )
     elif leaning:
-        lead = f"Leans towards sharing ({how}): {listing(leaning)} gain"
+        lead = f"Leans towards sharing ({how}): {several(leaning, every)} gain"
         lead += "s" if len(leaning) == 1 else ""
     elif falling:
-        lead = f"Leans towards separate networks: sharing ({how}) costs {listing(falling)} accuracy"
+        whom = several(falling, every)
+        lead = f"Leans towards separate networks: sharing ({how}) costs {whom} accuracy"
     else:
         lead = f"No evidence that sharing ({how}) changes the accuracy of any task"
     return f"{lead} ({_delta(chosen['delta_m'])})."
@@ -126,7 +136,8 @@ def _balancing(results: Results, chosen: Candidate) -> str:
                 else f"Against tuned equal weights, {listing(said)} {are} ahead in the one seed, "
                 "which says nothing about noise."
             )
-        return "No way of balancing is ahead of tuned equal weights in every seed."
+        where = "every seed" if seeds > 1 else "the one seed"
+        return f"No way of balancing is ahead of tuned equal weights in {where}."
     better = [c for c in compared if _beyond_noise(c["versus_linear"], 1)]
     worse = [c["label"] for c in compared if _beyond_noise(c["versus_linear"], -1)]
     tail = f" {listing(worse)} fall{'s' if len(worse) == 1 else ''} behind them." if worse else ""
@@ -140,15 +151,16 @@ def _balancing(results: Results, chosen: Candidate) -> str:
     return f"{listing(named)} {beat} tuned equal weights (linear) beyond noise.{tail}"
 
 
-def _cost(results: Results, chosen: Candidate) -> str:
+def _cost(singles: Sequence[float | None], chosen: Candidate) -> str:
     """What sharing saves or costs in training time, which matters when accuracy does not move."""
-    singles = [entry["cost"] for entry in results["single_task"].values()]
     ours = chosen["cost"]["relative"]
-    if ours is None or any(cost is None for cost in singles):
+    known = [cost for cost in singles if cost is not None]
+    if ours is None or len(known) < len(singles):
         return ""
+    networks = "separate network costs" if len(known) == 1 else "separate networks together cost"
     return (
         f"A step of {chosen['label']} costs {ratio(ours)} one with equal weights; the "
-        f"{len(singles)} separate networks together {ratio(sum(singles))}."
+        f"{len(known)} {networks} {ratio(sum(known))}."
     )
 
 
@@ -177,9 +189,9 @@ def _boosting(results: Results, chosen: Candidate) -> str:
     verb = ("beats", "loses to") if decided else ("leans ahead of", "leans behind")
     said = []
     if ahead:
-        said.append(f"{verb[0]} both kinds of network on {listing(ahead)}")
+        said.append(f"{verb[0]} both kinds of network on {several(ahead, len(judged))}")
     if behind:
-        said.append(f"{verb[1]} both on {listing(behind)}")
+        said.append(f"{verb[1]} both on {several(behind, len(judged))}")
     if not said:
         return "Gradient boosting per target neither beats nor loses to both kinds of network."
     return f"Gradient boosting per target {' and '.join(said)}."
@@ -189,7 +201,9 @@ def _confidence(results: Results, chosen: Candidate) -> str:
     """What the intervals cover, and what weakens them."""
     seeds = sum(v is not None for v in chosen["delta_m"]["test"])
     said = [f"Positive = better than single-task. {_seeds(seeds)}."]
-    if results["interval"]["test_redrawn"]:
+    if seeds < 2:
+        said.append("One seed gives no interval.")
+    elif results["interval"]["test_redrawn"]:
         said.append(
             "Every seed draws its own split; 95 % paired t-intervals with the correction of "
             "Nadeau and Bengio for overlapping splits."

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from polytask.data import Dataset, make_splits, table_dataset, transform_frame
-from polytask.data.targets import encode_target
+from polytask.data._encode import encode_target, new_labels
 from polytask.errors import UserError
 from polytask.metrics import Undefined
 from polytask.tabular._inputs import checked, joined
@@ -152,11 +152,11 @@ class MultiTaskEstimator(BaseEstimator):
         """Every metric of every task on rows with labels, in original units.
 
         A task without a column in `Y` is left out. A metric without a value (one class only, no
-        label) is `Undefined` with its reason.
+        label) is `Undefined` with its reason. Rows of a multiclass task whose label training has
+        not seen count as wrong in its accuracy; its other metrics are then `Undefined`. Any
+        other task with such a label raises `UserError`.
         """
-        outputs, targets = self._outputs(X), self._targets(X, Y)
-        tasks = {name: self.tasks_[name] for name in targets}
-        return evaluate(tasks, {name: outputs[name] for name in tasks}, targets)
+        return self._evaluate(X, *self._targets(X, Y))
 
     def score(self, X: pd.DataFrame, Y: pd.DataFrame | pd.Series | None = None) -> float:
         """Mean over the main tasks of the relative gain over the best constant prediction.
@@ -165,12 +165,15 @@ class MultiTaskEstimator(BaseEstimator):
         that is gone, where the metric is an error): 0 is no better than a constant, higher is
         better. Tasks without a defined score are left out; with none, `UserError`.
         """
-        scores, targets = self.evaluate(X, Y), self._targets(X, Y)
+        targets, unseen = self._targets(X, Y)
+        scores = self._evaluate(X, targets, unseen)
         gains = []
         for name, row in scores.items():
             task = self.tasks_[name]
             value = row[task.primary.name]
             constant = task.trivial(targets[name], targets[name])
+            if isinstance(constant, float) and unseen.get(name):
+                constant *= _seen_share(task, targets[name], unseen[name])
             if task.role == "main" and isinstance(value, float) and isinstance(constant, float):
                 gains.append(relative_gain(value, constant, task.primary.direction))
         if not gains:
@@ -220,16 +223,44 @@ class MultiTaskEstimator(BaseEstimator):
         check_is_fitted(self, "fitted_")
         return self.fitted_.outputs(transform_frame(checked(X, "X"), self.fitted_.columns))
 
+    def _evaluate(
+        self, X: pd.DataFrame, targets: dict[str, torch.Tensor], unseen: dict[str, int]
+    ) -> dict[str, dict[str, float | Undefined]]:
+        outputs = self._outputs(X)
+        tasks = {name: self.tasks_[name] for name in targets}
+        scores = evaluate(tasks, {name: outputs[name] for name in tasks}, targets)
+        for name, count in unseen.items():
+            seen = _seen_share(tasks[name], targets[name], count)
+            accuracy = scores[name].get("accuracy")
+            for metric in scores[name]:
+                scores[name][metric] = Undefined(f"{count} rows have a label not seen in training")
+            if accuracy is not None:
+                scores[name]["accuracy"] = float(accuracy) * seen if seen else 0.0
+        return scores
+
     def _targets(
         self, X: pd.DataFrame, Y: pd.DataFrame | pd.Series | None
-    ) -> dict[str, torch.Tensor]:
-        """Encoded targets of the tasks that have a column."""
+    ) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
+        """Encoded targets of the tasks that have a column; rows with a new class, by task."""
+        check_is_fitted(self, "fitted_")
         frame = X if Y is None else joined(X, Y, None)[0]
-        return {
-            name: torch.from_numpy(encode_target(frame[name], task, []))
-            for name, task in self.tasks_.items()
-            if name in frame.columns
-        }
+        targets: dict[str, torch.Tensor] = {}
+        unseen: dict[str, int] = {}
+        for name, task in self.tasks_.items():
+            if name not in frame.columns:
+                continue
+            column = frame[name]
+            if task.kind == "multiclass" and (new := new_labels(column, task)).any():
+                unseen[name] = int(new.sum())
+                column = column.mask(new, None)
+            targets[name] = torch.from_numpy(encode_target(column, task, []))
+        return targets, unseen
+
+
+def _seen_share(task: Task, target: torch.Tensor, unseen: int) -> float:
+    """The share of labelled rows whose label is one of the task's classes."""
+    seen = int(task.labelled(target).sum())
+    return seen / (seen + unseen)
 
 
 def _object_array(names: list[Any]) -> Any:

@@ -22,8 +22,8 @@ def checked_fields(task: Task) -> dict[str, Any]:
     """The fields in their final form. Raises `UserError` for the first that does not fit."""
     if not isinstance(task.name, str) or not task.name or "/" in task.name:
         raise UserError(
-            f"a task's name must be a word without '/' (it becomes part of keys such as "
-            f"val/NAME/rmse); found {task.name!r}."
+            f"a task's name must be a text without '/' (it becomes part of keys such as "
+            f"val/NAME/rmse); found {task.name!r}. Rename it; in a table, rename the column."
         )
     if task.kind not in KINDS:
         raise unknown(f"kind of task {task.name!r}:", task.kind, KINDS)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from polytask import __version__
 from polytask.errors import UserError
 from polytask.metrics import Undefined
+from polytask.optimization.base import Balancer
 from polytask.training._environment import environment
 from polytask.training._forward import Batch, batches_on
 from polytask.training._loop import LoopState, Stepper, Totals
@@ -43,6 +44,7 @@ class Fit:
         self.kept: dict[str, Weights] = {}
         self.history = History()
         self.selector = Selector(self._rule(), {"best": None, **settings.checkpoints})
+        check_batches(trainer.balancer, batches)
         self.stepper = self._make_stepper(batches)
         folder = trainer.folder
         if folder is not None:
@@ -206,6 +208,15 @@ class Fit:
                 f"ended after epoch {state.epoch} of {self.settings.epochs}: no better epoch by "
                 f"{self.selector.rule.word!r} for {self.settings.patience} epochs."
             )
+
+
+def check_batches(balancer: Balancer, batches: int | None) -> None:
+    """Raise `UserError` when an epoch is too short for a single step of the method."""
+    if batches is not None and batches < balancer.batches > 1:
+        raise UserError(
+            f"{type(balancer).__name__} reads {balancer.batches} batches for one step, and an "
+            f"epoch has {batches}: it would never step. Use a smaller batch_size."
+        )
 
 
 def _endless(batches: Iterable[Any], device: Any) -> Iterator[Batch]:
