@@ -31,9 +31,8 @@ class Ratio:
 def interleave(steps: dict[str, Step], baseline: str, rounds: int, device: str) -> dict[str, Ratio]:
     """Ratios to `baseline`: median and the middle half of the rounds."""
     times: dict[str, list[float]] = {name: [] for name in steps}
-    for name in steps:  # warm up
-        steps[name]()
-        steps[name]()
+    for step in steps.values():  # warm up
+        step()
     gc.collect()
     gc.disable()
     try:

@@ -46,7 +46,7 @@ def main() -> None:
                 del steps[contender]
             plain = milliseconds(steps["plain sum"], 5, device)
             round_ms = sum(milliseconds(step, 1, device) for step in steps.values())
-            rounds = max(5, min(40, int(1e3 * options.seconds / round_ms)))
+            rounds = max(3, min(40, int(1e3 * options.seconds / round_ms)))
             ratios = interleave(steps, "plain sum", rounds, device)
             for contender, step in steps.items():
                 first = contender == "plain sum"

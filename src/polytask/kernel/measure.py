@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import torch
@@ -30,6 +31,8 @@ from polytask.kernel.tail import Plan, plan_tail, tail_entry, unit_rows
 KINDS = ("features", "tail", "exact")
 # A discovery is made anew now and then: parameters may have been frozen or thawed meanwhile.
 REDISCOVER = 200
+# Squared lengths at which float32 products neither vanish nor overflow.
+ORDINARY = (1e-25, 1e30)
 
 
 @dataclass
@@ -249,19 +252,50 @@ def _rows(
     problem: Problem, inputs: Sequence[Any], extra: Sequence[Tensor], loss_scale: float
 ) -> tuple[Tensor | None, list[Tensor]]:
     """One flat gradient a task, [T, n], and the stacked gradients on the cut."""
-    flat: list[Tensor | None] = []
+    rows: Tensor | None = None
     stacks: list[list[Tensor]] = [[] for _ in extra]
-    for loss in problem.losses:
+    for task, loss in enumerate(problem.losses):
         found = gradients(loss, [*inputs, *extra], loss_scale)
-        flat.append(flat_row(found[: len(inputs)], inputs))
+        rows = _write_row(rows, task, len(problem), found[: len(inputs)], inputs)
         for stack, gradient, tensor in zip(stacks, found[len(inputs) :], extra, strict=True):
             stack.append(torch.zeros_like(tensor) if gradient is None else gradient)
-    present = [row for row in flat if row is not None]
-    if not present:
+    if rows is None:
         return None, []
-    rows = torch.stack([torch.zeros_like(present[0]) if row is None else row for row in flat])
     cuts = [torch.stack(stack) for stack in stacks]
     return rows / loss_scale if loss_scale != 1.0 else rows, cuts
+
+
+def _write_row(
+    rows: Tensor | None,
+    task: int,
+    tasks: int,
+    found: Sequence[Tensor | None],
+    inputs: Sequence[Any],
+) -> Tensor | None:
+    """Copy one loss's gradients into row `task`, once; the table is made when it is first met."""
+    present = [gradient for gradient in found if gradient is not None]
+    if not present:
+        return rows
+    if rows is None:
+        wide = torch.float64 in {gradient.dtype for gradient in present}
+        sizes = sum(_size(item) for item in inputs)
+        dtype = torch.float64 if wide else torch.float32
+        rows = torch.zeros(tasks, sizes, dtype=dtype, device=present[0].device)
+    start = 0
+    for gradient, item in zip(found, inputs, strict=True):
+        size = _size(item)
+        if gradient is not None:
+            dense = gradient.to_dense() if gradient.layout != torch.strided else gradient
+            rows[task, start : start + size] = dense.reshape(-1)
+        start += size
+    return rows
+
+
+def _size(item: Any) -> int:
+    """How many numbers an input (a tensor or a graph edge) has."""
+    if isinstance(item, Tensor):
+        return item.numel()
+    return prod(item.node._input_metadata[item.output_nr].shape)
 
 
 def flat_row(found: Sequence[Tensor | None], inputs: Sequence[Any]) -> Tensor | None:
@@ -290,11 +324,17 @@ def _zero_like(item: Any) -> Tensor:
 
 
 def gramian_of(one: Tensor, other: Tensor) -> Tensor:
-    """J Kᵀ in float64: T² numbers decide, so they are summed with care.
+    """J Kᵀ in float64.
 
-    Each row is divided by its largest entry first, so that float32 rows of any size multiply
-    without overflow or underflow, and the products are scaled back in float64.
+    Rows are divided by their largest entry first and the products scaled back in float64, so
+    that float32 rows of any size multiply without overflow or underflow. Rows of ordinary size
+    are spared that pass over T x n numbers where looking at the result costs nothing.
     """
+    if other is one and one.device.type == "cpu":
+        plain = one @ one.T
+        squares = plain.diagonal()
+        if bool(((squares > ORDINARY[0]) & (squares < ORDINARY[1])).all()):
+            return plain.double()
     tiny = torch.finfo(torch.float32).tiny
     size = one.abs().amax(dim=1).clamp_min(tiny)
     size_other = size if other is one else other.abs().amax(dim=1).clamp_min(tiny)
