@@ -99,9 +99,14 @@ def _sharing(words: Mapping[str, str], chosen: Candidate) -> str:
     elif leaning:
         lead = f"Leans towards sharing ({how}): {several(leaning, every)} gain"
         lead += "s" if len(leaning) == 1 else ""
+    elif len(falling) == len(words):
+        lead = f"Leans towards separate networks: sharing ({how}) costs every task accuracy"
     elif falling:
         whom = several(falling, every)
-        lead = f"Leans towards separate networks: sharing ({how}) costs {whom} accuracy"
+        lead = (
+            f"Sharing ({how}) leans towards hurting {whom}; no evidence of help or harm to the "
+            f"other {len(words) - len(falling)}"
+        )
     else:
         lead = f"No evidence that sharing ({how}) changes the accuracy of any task"
     return f"{lead} ({_delta(chosen['delta_m'])})."
