@@ -70,6 +70,10 @@ def test_equal_time_is_fixed_by_the_probe_before_the_runs():
     assert plan.equal_time(by_name["rlw"], outcomes) == 20  # cheaper: no more than all epochs
     unit = plan.unit(by_name["pcgrad"], 1e-3, 0, outcomes)
     assert unit.config["equal_time"] == 6
+    # Steps of equal weights timed in turn with the contender's own say it better.
+    probe = plan.probe(by_name["pcgrad"]).hash
+    outcomes[probe] = {**outcomes[probe], "reference_seconds": 0.015}
+    assert plan.relative_cost(by_name["pcgrad"], outcomes) == pytest.approx(2.0)
     expensive = Plan(settings(epochs=2))
     outcomes, _ = simulate(expensive, flat, cost=lambda unit: cost.get(unit.id, 0.002))
     assert expensive.equal_time(expensive.candidates[2], outcomes) == 1

@@ -130,6 +130,11 @@ def test_a_probe_measures_steps_and_memory(tmp_path, dataset):
     assert result["steps_per_epoch"] == -(-len(make_splits(dataset)["train"]) // 64)
     assert result["parameters"] == 10 * 16 + 16 + 2 * (16 + 1)
     assert result["peak_memory_mb"] >= 0
+    method = {"name": "pcgrad", "arguments": {"scale": "sum"}}
+    paired = carry_out(tmp_path / "b", config | {"kind": "probe", "method": method}, dataset)
+    assert 0 < paired["reference_seconds"] < 5
+    single = config | {"kind": "probe", "tasks": config["tasks"][:1]}
+    assert carry_out(tmp_path / "c", single, dataset)["reference_seconds"] is None
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -215,11 +215,14 @@ class Plan:
         return all(self.probe(each).hash in outcomes for each in (contender, self.unit_of_cost))
 
     def relative_cost(self, contender: Contender, outcomes: Outcomes) -> float | None:
-        """Step time as a multiple of that of equal weights; None when a probe failed."""
-        ours, theirs = (
-            outcomes.get(self.probe(c).hash, {}).get("step_seconds")
-            for c in (contender, self.unit_of_cost)
-        )
+        """Step time as a multiple of that of equal weights; None when a probe failed.
+
+        From steps timed in turn where the network is the same, else from two probes.
+        """
+        own = outcomes.get(self.probe(contender).hash, {})
+        ours, theirs = own.get("step_seconds"), own.get("reference_seconds")
+        if theirs is None or contender.architecture != self.unit_of_cost.architecture:
+            theirs = outcomes.get(self.probe(self.unit_of_cost).hash, {}).get("step_seconds")
         return ours / theirs if ours and theirs else None
 
     def equal_time(self, contender: Contender, outcomes: Outcomes) -> int | None:

@@ -30,6 +30,9 @@ STEPS = 20
 SECONDS = 0.7
 """Steps are repeated until they took this long: those of small networks are short and noisy."""
 MOST_EPOCHS = 20
+ROUNDS = 3
+"""How often the contender's steps and those of equal weights take turns."""
+REFERENCE = {"name": "linear", "arguments": {"scale": "sum"}}
 
 
 class StepClock(Callback):
@@ -66,6 +69,10 @@ def probe(
 ) -> dict[str, Any]:
     """Median step seconds, evaluation seconds and peak memory of one contender.
 
+    A machine's speed drifts, so the steps of equal weights on the same network are timed in
+    turn with the contender's own, in the same process: `reference_seconds` (None for equal
+    weights themselves). Relative costs come from such pairs.
+
     A method that decides every k-th step, or steps every k-th batch, is timed in groups of k:
     `step_seconds` is then what a batch costs on average.
 
@@ -92,8 +99,16 @@ def probe(
     evaluation = time.perf_counter() - began
     times = clock.seconds[WARM_UP:] or clock.seconds
     cycle = trainer.balancer.batches * trainer.balancer.refresh_every
+    reference = None
+    if not _is_reference(config):
+        plain, again = [], times
+        for _ in range(ROUNDS):
+            plain += _block({**config, "method": REFERENCE}, few, make_encoder, size)
+            again = again + _block(config, few, make_encoder, size)
+        times, reference = again, median(plain)
     return {
         "step_seconds": median(_per_cycle(times, cycle)),
+        "reference_seconds": reference,
         "steps_measured": len(times),
         "steps_per_epoch": steps_per_epoch,
         "evaluation_seconds": evaluation,
@@ -102,6 +117,18 @@ def probe(
         "device": str(trainer.device),
         "load": load,
     }
+
+
+def _is_reference(config: Mapping[str, Any]) -> bool:
+    return config["method"]["name"] == REFERENCE["name"] or len(config["tasks"]) == 1
+
+
+def _block(
+    config: Mapping[str, Any], few: Prepared, make_encoder: EncoderMaker | None, size: int
+) -> list[float]:
+    """Seconds of a short run of steps, the first ones left out."""
+    clock, _ = _steps(config, few, make_encoder, size, epochs=1)
+    return clock.seconds[WARM_UP:] or clock.seconds
 
 
 def _steps(
