@@ -39,7 +39,7 @@ lint: setup  ## style, layers, types
 
 bench: setup  ## the numbers behind every claim, on an idle machine
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
-	OMP_NUM_THREADS= $(BIN)/python -m benchmarks
+	env -u OMP_NUM_THREADS $(BIN)/python -m benchmarks
 
 clean:  ## remove what setup and the runs made
 	rm -rf .venv runs dist build

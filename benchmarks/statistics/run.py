@@ -59,8 +59,8 @@ CASES = [
 def main() -> None:
     """Measure and write `results/statistics.md`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--every", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--every", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     columns = [*STATISTICS, "noise"]

@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--tasks", type=int, nargs="+", default=[2, 8, 40])
     parser.add_argument("--nets", nargs="+", default=list(NETS), choices=list(NETS))
-    parser.add_argument("--seconds", type=float, default=25.0, help="budget a row group")
+    parser.add_argument("--seconds", type=float, default=10.0, help="budget a row group")
     parser.add_argument("--no-peers", action="store_true", help="where TorchJD is not installed")
     options = parser.parse_args()
     torch.set_num_threads(options.threads or len(os.sched_getaffinity(0)))
