@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from polytask.data import Dataset, load_dataset, table_dataset
-from polytask.data._files import atomic
 from polytask.errors import UserError
+from polytask.files import atomic
 from polytask.tasks import Task
 
 

@@ -275,7 +275,7 @@ def test_write_report_replaces_in_one_go_and_reads_files(study: Study, tmp_path:
 
 def test_a_place_that_cannot_be_written(study: Study, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot create the folder"):
         write_report(study, tmp_path / "file" / "report.html")
 
 

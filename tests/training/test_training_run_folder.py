@@ -16,10 +16,10 @@ import yaml
 from real_tasks import diabetes
 
 from polytask.errors import UserError
+from polytask.files import write_bytes, write_text
 from polytask.metrics import Undefined
 from polytask.training import Callback, History, Trainer, environment
 from polytask.training._device import find_device
-from polytask.training._files import write_bytes, write_text
 from polytask.training.checkpoints import load_weights, put, save_weights, snapshot
 from polytask.training.run_folder import RunFolder
 
@@ -45,7 +45,7 @@ def test_a_kill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path) -> None:
     # The child stops between writing the bytes and renaming them, and is killed there.
     code = f"""
         import os, pathlib, time
-        from polytask.training._files import write_bytes
+        from polytask.files import write_bytes
         def hang(descriptor):
             pathlib.Path({str(tmp_path / "ready")!r}).touch()
             time.sleep(60)

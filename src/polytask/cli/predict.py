@@ -127,7 +127,7 @@ def _write(table: pd.DataFrame, out: Path) -> None:
     """Write a table by its extension, whole or not at all."""
     import os
 
-    from polytask.training._files import make_folder
+    from polytask.files import make_folder
 
     temporary = make_folder(out.parent) / f".{out.name}.tmp"
     try:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polytask.data._files import atomic
 from polytask.errors import UserError, need
+from polytask.files import atomic
 from polytask.tasks import Task
 
 if TYPE_CHECKING:

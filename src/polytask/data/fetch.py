@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from polytask.data._files import atomic
 from polytask.errors import UserError, need
+from polytask.files import atomic
 
 WAIT_SECONDS = 900
 """How long one download may take, and how long another process waits for it."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +11,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from polytask.errors import UserError, need
+from polytask.errors import need
+from polytask.files import make_folder, write_text
 from polytask.report import numbers
 from polytask.report.cells import Footnotes
 from polytask.report.cost_table import cost_table
@@ -74,21 +73,8 @@ def write_report(results: Mapping[str, Any] | Path | str, out: Path | str) -> Pa
     target = Path(out)
     if target.is_dir():
         target = target / "report.html"
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(target)
-    except OSError as cause:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise UserError(
-            f"expected to write the report to {str(target)!r}, found that it cannot be written "
-            f"({cause.strerror}); free the disk or choose another place."
-        ) from cause
+    make_folder(target.parent)
+    write_text(target, page)
     return target
 
 

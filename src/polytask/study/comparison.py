@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polytask import registry
+from polytask.files import locked
 from polytask.study.executor import PRELOAD, Here, Processes
 from polytask.study.folder import finished
 from polytask.study.plan import Plan
@@ -175,7 +176,7 @@ def compare(
             return dry(plan, dataset, pool, folder)
         arguments = _arguments(settings, data, targets, drop, test, folder)
         study = Study(plan, dataset, known, folder, arguments, deadline, progress)
-        with setup.locked(folder):
+        with locked(folder, "a study"):
             return study.run(pool)
 
 

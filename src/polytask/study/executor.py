@@ -24,9 +24,9 @@ from types import TracebackType
 from typing import IO, Any
 
 from polytask.errors import PolytaskError, UserError
+from polytask.files import make_folder
 from polytask.study.folder import Outcome, outcome, run_folder, write_json
 from polytask.study.plan import Unit
-from polytask.training._files import make_folder
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from polytask.training._files import write_text
+from polytask.files import write_text
 
 Outcome = dict[str, Any]
 """The content of a `result.json`, or of an `error.json` (which has the key "error")."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
 import inspect
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +14,11 @@ from torch import nn
 
 import polytask
 from polytask.data import Dataset
-from polytask.errors import UserError, need
+from polytask.errors import UserError
+from polytask.files import make_folder, write_text
 from polytask.study.facts import check_splits, facts, fingerprint
 from polytask.study.settings import Choice, Settings, choose
 from polytask.study.source import card_of, open_data
-from polytask.training._files import make_folder, write_text
 
 if TYPE_CHECKING:
     from polytask.study.plan import Plan
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "card_of", "check", "describe_encoder", "encoder_maker", "fingerprint", "heading", "is_table",
-    "locked", "open_data", "plain_data", "plain_targets", "save", "storable", "task_facts",
+    "open_data", "plain_data", "plain_targets", "save", "storable", "task_facts",
     "write_report", "write_yaml",
 ]  # fmt: skip
 
@@ -134,26 +133,6 @@ def save(dataset: Dataset, out: Path) -> None:
     make_folder(out)
     if storable(dataset):
         dataset.save(out / "data")
-
-
-@contextlib.contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Hold the study's folder. Raises `UserError` when another process does."""
-    try:
-        from filelock import FileLock, Timeout
-    except ImportError as error:
-        raise need("filelock", "app", "a study") from error
-    lock = FileLock(make_folder(out) / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UserError(
-            f"{out} is in use by another process; wait for it, or use another out."
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def heading(settings: Settings, arguments: Mapping[str, Any]) -> dict[str, Any]:

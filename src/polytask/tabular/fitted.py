@@ -8,7 +8,6 @@ No pickle: a saved model can be opened without running code from it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,8 +22,8 @@ from polytask import __version__
 from polytask.architectures import Architecture, create_architecture, create_encoder
 from polytask.data import InputSpec, Preprocessor
 from polytask.errors import PolytaskError, UserError
+from polytask.files import make_folder, sha256, write_text
 from polytask.tasks import Task
-from polytask.training._files import make_folder, write_text
 from polytask.training.checkpoints import load_weights, put, save_weights, snapshot
 
 FORMAT = 1
@@ -98,7 +97,7 @@ class Fitted:
                 "values (names, numbers, lists)."
             ) from error
         save_weights(path / WEIGHTS, snapshot(self.network))
-        card["sha256"] = _hash(path / WEIGHTS)
+        card["sha256"] = sha256(path / WEIGHTS)
         write_text(path / CARD, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
         return path
 
@@ -109,7 +108,7 @@ class Fitted:
         card = _read_card(path)
         if not (path / WEIGHTS).is_file():
             raise UserError(f"{path} has no {WEIGHTS}; the model was not copied whole.")
-        if _hash(path / WEIGHTS) != card["sha256"]:
+        if sha256(path / WEIGHTS) != card["sha256"]:
             raise UserError(
                 f"{path / WEIGHTS} is not the file that {CARD} was saved with: it is damaged, or "
                 "saving was interrupted. Save the model again."
@@ -169,8 +168,3 @@ def _read_card(folder: Path) -> dict[str, Any]:
             f"it was saved by polytask {card.get('polytask')}: use that version."
         )
     return card
-
-
-def _hash(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from polytask.errors import UserError
-from polytask.training._files import make_folder, write_bytes
+from polytask.files import make_folder, write_bytes
 from polytask.training._rules import Rule, Scores
 
 Weights = dict[str, Tensor]

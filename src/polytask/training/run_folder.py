@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from polytask.errors import UserError
-from polytask.training._files import make_folder, write_text
+from polytask.files import make_folder, write_text
 from polytask.training.checkpoints import Weights, load_weights, save_weights
 from polytask.training.history import History, plain
 
