@@ -137,6 +137,7 @@ class Fit:
             self.train.set_epoch(state.epoch)
         trainer.model.train()
         for inputs, targets in batches_on(self.train, trainer.device):
+            trainer.batch = (inputs, targets)
             self.callbacks.tell("on_batch_begin", trainer, state.batch)
             losses, values, step = self.stepper.backward(inputs, targets, state)
             if not losses.values:

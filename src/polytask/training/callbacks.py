@@ -34,7 +34,7 @@ class Callback:
         """After validation; `metrics` is the record that goes to `metrics.jsonl`."""
 
     def on_batch_begin(self, trainer: Trainer, batch_index: int) -> None:
-        """Before the forward pass of a batch."""
+        """Before the forward pass of a batch, which is `trainer.batch`."""
 
     def on_batch_end(self, trainer: Trainer, batch_index: int, losses: dict[str, float]) -> None:
         """After a batch; `losses` of its present tasks, empty when no task had a label."""
@@ -44,6 +44,13 @@ class Callback:
 
         `step` is what the balancer returned: losses, weights and the statistic it measured.
         """
+
+    def state_dict(self) -> dict[str, Any]:
+        """What must survive a kill: plain values and tensors, saved with every checkpoint."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a saved `state_dict`; called before `on_train_begin` of a resumed fit."""
 
 
 class Callbacks:

@@ -130,6 +130,8 @@ class Trainer:
         self.forward = Forward(self.model, self.tasks, self.precision)
         self.folder = RunFolder(out) if out is not None else None
         self.should_stop = False
+        self.batch: tuple[Any, Mapping[str, Tensor]] | None = None
+        """Inputs and targets of the running batch, on the device; for callbacks."""
         self._fit: Fit | None = None
 
     @property
