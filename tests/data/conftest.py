@@ -1,7 +1,7 @@
 """Real data for the tests of `polytask.data`.
 
-Adult and yeast are fetched by pip into the ordinary cache. Only pip's own report that it has
-no connection skips a test; any other failure to fetch fails it.
+Public sets are fetched into the ordinary cache by the package clients of this machine. Only a
+client's own report that it has no connection skips a test; any other failure to fetch fails it.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def public() -> Callable[..., Dataset]:
         try:
             return _load(name, split)
         except UnreachableError as error:
-            pytest.skip(f"pip reports no connection: {error}")
+            pytest.skip(f"no connection: {error}")
 
     return load
 

@@ -89,8 +89,8 @@ def test_digits_tasks_follow_from_the_digit() -> None:
 
 
 def test_names_and_options_are_checked() -> None:
-    assert list_datasets() == ["adult", "digits", "yeast"]
-    assert list_datasets("*e*") == ["yeast"]
+    assert {"adult", "digits", "yeast"} <= set(list_datasets())
+    assert list_datasets("y*t") == ["yeast"]
     with pytest.raises(UserError, match="unknown dataset 'adlt'; did you mean 'adult'"):
         load_dataset("adlt")
     with pytest.raises(UserError, match="'publised'; did you mean 'published'"):

@@ -12,6 +12,7 @@ from polytask import registry
 from polytask.cli._methods import RESERVED
 from polytask.cli._options import Json
 from polytask.data import dataset_card
+from polytask.data.fetch import fetched
 from polytask.errors import UserError, nearest, unknown
 
 KINDS = {
@@ -77,8 +78,30 @@ def row(kind: str, entry: registry.Entry) -> dict[str, Any]:
         },
     }
     if kind == "dataset":
-        out["card"] = dataset_card(entry.name)
+        out |= _stock(dataset_card(entry.name))
     return out
+
+
+def _stock(card: dict[str, Any]) -> dict[str, Any]:
+    """A data set's card, whether its files are in the cache (None: it has none), what to load."""
+    carriers = card.get("carriers", [])
+    return {
+        "card": card,
+        "cached": fetched(card) if carriers else None,
+        "megabytes": round(sum(carrier["megabytes"] for carrier in carriers), 1),
+    }
+
+
+def _whence(line: dict[str, Any]) -> str:
+    """Where the files of a data set are: cached, bundled with a package, yours, or how big."""
+    card = line["card"]
+    if card.get("provided"):
+        return "simulated" if card["provided"].startswith("simulated") else "your copy"
+    if card.get("bundled"):
+        return "bundled"
+    if line["cached"] is None:
+        return ""
+    return "cached" if line["cached"] else f"{line['megabytes']:.1f} MB"
 
 
 def _needs(entry: registry.Entry) -> str:
@@ -93,14 +116,37 @@ def _table(what: str, lines: list[dict[str, Any]]) -> Any:
 
     table = Table(title=what, title_justify="left", title_style="bold", box=box.SIMPLE)
     table.add_column("name", style="bold", no_wrap=True)
+    if what == "datasets":
+        return _datasets(table, lines)
     columns = [word for word in ("group", "needs") if any(line[word] for line in lines)]
-    if what in {"encoders", "architectures", "datasets"}:
+    if what in {"encoders", "architectures"}:
         columns = []
     for word in (*columns, "summary"):
         table.add_column(word)
     for line in lines:
         table.add_row(line["name"], *(line[word] for word in columns), line["summary"])
     return table
+
+
+def _datasets(table: Any, lines: list[dict[str, Any]]) -> Any:
+    """The table of data sets: title and tasks share a column, so that 80 characters will do."""
+    from rich.markup import escape
+
+    for word in ("kind", "rows", "files"):
+        table.add_column(word, justify="right" if word == "rows" else "left", no_wrap=True)
+    table.add_column("title and tasks")
+    for line in lines:
+        card = line["card"]
+        rows = f"{card['rows']:,}" if isinstance(card.get("rows"), int) else ""
+        title = f"{card.get('title', line['summary'])}: {_few(list(card.get('tasks', ())))}"
+        cells = (line["name"], card.get("kind", ""), rows, _whence(line), title.rstrip(": "))
+        table.add_row(*map(escape, cells))
+    return table
+
+
+def _few(names: list[str], most: int = 4) -> str:
+    """The first names and how many there are."""
+    return ", ".join(names[:most]) + (f", ... ({len(names)})" if len(names) > most else "")
 
 
 def _nothing(pattern: str, kinds: list[str]) -> UserError:

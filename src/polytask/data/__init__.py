@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from polytask.data._store import stored
     from polytask.data.batches import Batches
     from polytask.data.catalog import dataset_card, list_datasets, load_dataset
     from polytask.data.columns import transform_frame
@@ -31,6 +32,7 @@ _WHERE = {
     "load_dataset": "catalog",
     "make_splits": "splits",
     "read_table": "read",
+    "stored": "_store",
     "table_dataset": "table",
     "transform_frame": "columns",
     "with_test_file": "table",
@@ -48,6 +50,7 @@ __all__ = [
     "load_dataset",
     "make_splits",
     "read_table",
+    "stored",
     "table_dataset",
     "transform_frame",
     "with_test_file",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polytask.errors import UserError, need
-from polytask.files import atomic
+from polytask.files import atomic, sha256
 from polytask.tasks import Task
 
 if TYPE_CHECKING:
@@ -54,6 +54,19 @@ def save(dataset: Dataset, folder: Path) -> Path:
     return folder
 
 
+def stored(folder: Path) -> bool:
+    """Whether a whole, unchanged data set is in a folder."""
+    try:
+        return _unchanged(folder / str(_index(folder)["arrays"]))
+    except (UserError, OSError, KeyError):
+        return False
+
+
+def _unchanged(file: Path) -> bool:
+    """Whether an array file has the content that it is named by."""
+    return file.stem.endswith(sha256(file)[:16])
+
+
 def load(folder: Path) -> Dataset:
     """Read the data set in `folder`. See `Dataset.load`."""
     from polytask.data.dataset import Dataset
@@ -70,6 +83,10 @@ def load(folder: Path) -> Dataset:
         raise UserError(
             f"the data set in {folder} is damaged: expected {index['bytes']} bytes in "
             f"{file.name}, found {found}. Save it again."
+        )
+    if not _unchanged(file):
+        raise UserError(
+            f"{file} is damaged: its content has another hash. Save the data set again."
         )
     try:
         arrays = load_file(file)

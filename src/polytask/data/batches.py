@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -95,6 +96,20 @@ class Batches:
         """Go on exactly after the last batch given out when `state` was taken."""
         self.seed, self.epoch = int(state["seed"]), int(state["epoch"])
         self.position = self._start = int(state["position"])
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the rows and of how they are cut, 64 hexadecimal digits.
+
+        Reads every tensor once: about a second for 2 GB.
+        """
+        found = hashlib.sha256()
+        found.update(f"{self.batch_size} {self.shuffle} {self.seed} {self.drop_last}\n".encode())
+        for part, named in (("input", self.inputs), ("target", self.targets)):
+            for name, tensor in named.items():
+                value = tensor.detach().cpu().contiguous()
+                found.update(f"{part} {name} {value.dtype} {tuple(value.shape)}\n".encode())
+                found.update(value.reshape(-1).view(torch.uint8).numpy().data)
+        return found.hexdigest()
 
     def _order(self) -> Tensor | None:
         """int64 [n]: the rows of this epoch in order; None when they are not shuffled."""

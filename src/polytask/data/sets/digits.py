@@ -27,7 +27,8 @@ CARD: dict[str, Any] = {
     "source": "UCI Machine Learning Repository; E. Alpaydin and C. Kaynak, 1998; the test rows, "
     "as bundled with scikit-learn",
     "licence": "CC BY 4.0",
-    "package": "scikit-learn",
+    "carriers": [],
+    "bundled": "scikit-learn",
     "notes": [
         "parity and size follow from the digit, so the three tasks agree perfectly",
         "who wrote a digit is not in the data: a random split has one writer in several parts",

