@@ -81,6 +81,25 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def check_place(path: Path) -> Path:
+    """Raise `UserError` unless a folder is or can be made at `path`; nothing is left behind."""
+    place = path
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise UserError(
+            f"{path} cannot be a folder: {place} is a file. Choose another place, or another name."
+        )
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".polytask-", dir=place))
+    except OSError as error:
+        raise UserError(
+            f"nothing can be written below {place}: {error.strerror or error}. Choose another "
+            f"place than {path}, or ask for the right to write there."
+        ) from error
+    return path
+
+
 def clear_leftovers(folder: Path) -> None:
     """Remove what cut-off writes left in a folder that nobody else writes to now."""
     for part in folder.glob(LEFTOVER):

@@ -20,7 +20,7 @@ from polytask.files import write_bytes, write_text
 from polytask.metrics import Undefined
 from polytask.training import Callback, History, Trainer, environment
 from polytask.training._device import find_device
-from polytask.training.checkpoints import load_weights, put, save_weights, snapshot
+from polytask.training._weights import load_weights, put, save_weights, snapshot
 from polytask.training.run_folder import RunFolder
 
 
@@ -63,11 +63,11 @@ def test_a_kill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path) -> None:
         child.send_signal(signal.SIGKILL)
         child.wait()
     assert torch.equal(load_weights(path)["w"], old["w"])
-    # The next run in this folder tidies up what the kill left.
+    # The next run in this folder tidies up what the kill left; weights stay until it has its own.
     assert len(list(tmp_path.iterdir())) == 3
     RunFolder(tmp_path).start({}, {})
     names = {file.name for file in tmp_path.iterdir()}
-    assert names == {"ready", "config.yaml", "environment.json"}
+    assert names == {"ready", "config.yaml", "environment.json", "model.safetensors"}
 
 
 def test_settings_and_environment_are_there_before_training(tmp_path) -> None:
@@ -88,7 +88,7 @@ def test_settings_and_environment_are_there_before_training(tmp_path) -> None:
         config={"dataset": "diabetes", "split": {"kind": "random", "seed": 0}},
         progress=False,
     ).fit(real.batches(), real.batches("val"))
-    assert set(seen) == {"config.yaml", "environment.json"}
+    assert set(seen) - {".lock"} == {"config.yaml", "environment.json"}
     config = yaml.safe_load(seen["config.yaml"])
     assert config["dataset"] == "diabetes"
     assert config["trainer"]["reference"] == {"sex": 0.75}

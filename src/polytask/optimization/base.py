@@ -123,7 +123,6 @@ class Balancer(NamedState):
         self.discovery = Discovery()
         self.calls_per_step = 1
         """Calls of `backward` before one optimizer step (gradient accumulation)."""
-        self._calls = 0
         self._since_step = 0
 
     def decide(self, statistic: Statistic) -> Tensor:
@@ -214,8 +213,7 @@ class Balancer(NamedState):
             closure=closure,
             vector=lambda problem, where: self.row_vector(problem, where, closure, validation),
         )
-        self._calls += 1
-        audited = self.audit_every > 0 and self._calls % self.audit_every == 0
+        audited = self.audit_every > 0 and (self._count("calls") + 1) % self.audit_every == 0
         step = take_step(
             given,
             (lambda known: reuse) if reuse is not None else self._full_decision,
@@ -283,12 +281,14 @@ class Balancer(NamedState):
         return weights
 
     def _turn(self) -> int:
-        """A count of steps that read the tail within a budget; part of the saved state."""
-        if self.statistic != "tail" or self.budget is None:
-            return 0
-        turn = int(self.table.get(("turn", ""), torch.tensor(0)))
-        self.table["turn", ""] = torch.tensor(turn + 1)
-        return turn
+        """A count of steps that read the tail within a budget."""
+        return self._count("turn") if self.statistic == "tail" and self.budget is not None else 0
+
+    def _count(self, name: str) -> int:
+        """How often this was asked before; part of the saved state."""
+        count = int(self.table.get((name, ""), torch.tensor(0)))
+        self.table[name, ""] = torch.tensor(count + 1)
+        return count
 
     def _kept(self, losses: Losses, counts: Mapping[str, int] | None) -> Tensor | None:
         """The weights kept from an earlier step, when they are still to be used."""

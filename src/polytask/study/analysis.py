@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polytask.report.words import listing
+from polytask.study.conflict import conflicts
 from polytask.study.folder import Outcome, number
 from polytask.study.plan import Contender, Outcomes, Plan
 from polytask.study.scores import Yardstick, contrast, delta_m, gain_entries, single_entry
@@ -44,6 +45,7 @@ def analyse(plan: Plan, facts: Mapping[str, Any], outcomes: Outcomes) -> dict[st
     _against_equal_weights(candidates, yardstick)
     chosen = choose(candidates)
     missing = _missing(plan, outcomes)
+    conflict, unmeasured = conflicts(plan, runs)
     results: dict[str, Any] = {
         "schema": SCHEMA,
         "tasks": facts["tasks"],
@@ -52,12 +54,13 @@ def analyse(plan: Plan, facts: Mapping[str, Any], outcomes: Outcomes) -> dict[st
         "single_task": {c.tasks[0]: _single(plan, c, runs[c.id], outcomes) for c in plan.singles},
         "candidates": candidates,
         "boosting": _boosting(plan, yardstick, outcomes, chosen),
+        "conflict": conflict,
         "chosen": None if chosen is None else chosen["id"],
         "seeds": list(range(settings.seeds)),
         "seconds": sum(float(o.get("seconds", 0.0)) for o in outcomes.values()),
         "complete": not missing,
         "missing": missing,
-        "remarks": _remarks(candidates, chosen, plan, outcomes),
+        "remarks": _remarks(candidates, chosen, plan, outcomes) + unmeasured,
     }
     return results | {"verdict": verdict(results, chosen, settings.judged)}
 

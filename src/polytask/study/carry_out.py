@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polytask.errors import UserError
+from polytask.data import stored
+from polytask.errors import PolytaskError, UserError
+from polytask.files import clear_leftovers, make_folder
 from polytask.study import setup
 from polytask.study.analysis import analyse
 from polytask.study.executor import Here, Processes
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from polytask.data import Dataset
 
 INPUTS = ("numeric", "categorical")
-logger = logging.getLogger("polytask.study")
 
 
 @dataclass
@@ -36,6 +36,7 @@ class Study:
     arguments: dict[str, Any]
     deadline: float
     progress: bool
+    command: str | None = None
 
     def run(self, pool: Processes | Here) -> StudyResult:
         """Run what is missing, then analyse."""
@@ -64,15 +65,20 @@ class Study:
                     deadline=self.deadline,
                     watch=shown.ended,
                 )
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             self._conclude(ended)
-            logger.warning(
-                "interrupted: %d runs are finished and kept in %s; the same command goes on "
-                "from there.",
-                sum("error" not in o for o in ended.values()),
-                self.out,
+            kept = sum("error" not in o for o in ended.values())
+            stop.add_note(
+                f"{kept} runs are finished and kept in {self.out}; the same command goes on from "
+                "there"
             )
             raise
+        except PolytaskError as error:
+            kept = sum("error" not in o for o in ended.values())
+            raise type(error)(
+                f"{error} {kept} runs are finished and kept in {self.out}; then the same command "
+                "goes on from there."
+            ) from error
         return self._conclude(ended)
 
     def _open(self) -> None:
@@ -92,7 +98,9 @@ class Study:
                 f"{self.out} holds a study of other data: {_described(before)}; this is "
                 f"{_described(mark_content)}. Use another out, or the data and targets of before."
             )
-        setup.save(self.dataset, self.out)
+        clear_leftovers(make_folder(self.out))
+        if before is None or not stored(self.out / "data"):
+            setup.save(self.dataset, self.out)
         setup.write_yaml(self.out / "study.yaml", self.arguments)
         if before is None:
             write_json(mark, mark_content)
@@ -100,6 +108,8 @@ class Study:
     def _conclude(self, ended: dict[str, Outcome]) -> StudyResult:
         """Analyse and write down what there is."""
         results = setup.heading(self.plan.settings, self.arguments)
+        if self.command:
+            results["command"] = self.command
         results |= analyse(self.plan, self.facts, ended)
         write_json(self.out / "results.json", results)
         report = setup.write_report(results, self.out / "report.html")

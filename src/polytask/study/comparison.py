@@ -21,7 +21,9 @@ from polytask.study.settings import (
     DEFAULT_RATES,
     Choice,
     Settings,
+    check_folder,
     check_select,
+    check_tasks,
     check_trainer_options,
     choose_architectures,
     choose_methods,
@@ -57,6 +59,7 @@ def compare(
     dry_run: bool = False,
     progress: bool = True,
     on_data: Callable[[Dataset], None] | None = None,
+    command: str | None = None,
     **trainer: Any,
 ) -> StudyResult:
     """Should these tasks share a network, and how should they be balanced?
@@ -102,8 +105,10 @@ def compare(
         progress: a bar on stderr if that is a terminal; log lines otherwise.
         on_data: called with the `Dataset` once it is read, before anything is checked or trained:
             its `notes` say what was inferred.
+        command: the command line that asked for this; the report tells it to whoever wants to do
+            the same again.
         trainer: further options of every `Trainer`: optimizer, weight_decay, scheduler,
-            warmup, accumulate, clip_norm, precision, patience, device.
+            warmup, accumulate, clip_norm, precision, patience, device, checkpoint_every.
 
     Returns:
         A `StudyResult`; the same is in `out` as `results.json` and `report.html`.
@@ -130,6 +135,7 @@ def compare(
     from polytask.study import setup
     from polytask.study.carry_out import Study, dry
 
+    setup.check_encoder(encoder, data)
     make_encoder = setup.encoder_maker(encoder)
     with contextlib.ExitStack() as stack:
         pool: Processes | Here | None = None
@@ -163,8 +169,11 @@ def compare(
             boosting=setup.is_table(dataset),
             trainer=options,
         )
+        check_tasks(settings.tasks)
         plan = Plan(settings)
         folder = folder or Path("runs") / dataset.name
+        if not dry_run:
+            check_folder(folder)
         card = setup.card_of(data)
         known = setup.check(plan, dataset, make_encoder, card, finished(folder))
         if make_encoder is not None or not setup.storable(dataset):
@@ -175,7 +184,7 @@ def compare(
         if dry_run:
             return dry(plan, dataset, pool, folder)
         arguments = _arguments(settings, data, targets, drop, test, folder)
-        study = Study(plan, dataset, known, folder, arguments, deadline, progress)
+        study = Study(plan, dataset, known, folder, arguments, deadline, progress, command)
         with locked(folder, "a study"):
             return study.run(pool)
 

@@ -25,8 +25,9 @@ from typing import IO, Any
 
 from polytask.errors import PolytaskError, UserError
 from polytask.files import make_folder
-from polytask.study.folder import Outcome, outcome, run_folder, write_json
+from polytask.study.folder import Outcome, outcome, read_json, run_folder, write_json
 from polytask.study.plan import Unit
+from polytask.verbosity import VARIABLE
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +149,8 @@ class Processes:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=os.environ | ONE_THREAD,
+            # What runs say goes to their log.txt.
+            env={VARIABLE: "info"} | os.environ | ONE_THREAD,
             start_new_session=True,
         )
 
@@ -230,11 +232,19 @@ class Here:
 
 
 def prepare(out: Path, unit: Unit) -> Path:
-    """An empty folder for a run, with its `unit.json`; what an earlier try left is removed."""
+    """A folder for a run, with its `unit.json`.
+
+    What a try of this very run left that was cut off or killed stays, so that it goes on from
+    there; what a run of other settings left, or one that raised an error, is removed.
+    """
     folder = run_folder(out, unit.id)
-    if folder.exists():
+    before, failure = read_json(folder / "unit.json"), read_json(folder / "error.json")
+    same = isinstance(before, dict) and before.get("hash") == unit.hash
+    raised = isinstance(failure, dict) and "traceback" in failure
+    if folder.exists() and (raised or not same):
         shutil.rmtree(folder)
     make_folder(folder)
+    (folder / "error.json").unlink(missing_ok=True)
     write_json(folder / "unit.json", unit.to_dict())
     return folder
 
@@ -256,8 +266,9 @@ def record(folder: Path, unit: dict[str, Any], error: Exception) -> None:
     cause = str(error) or type(error).__name__
     if not isinstance(error, PolytaskError):
         cause = f"{type(error).__name__}: {cause}"
-    if isinstance(error, MemoryError):
+    if out_of_memory(error):
         cause = "out of memory; use fewer workers or smaller batches"
+        cause += f" ({error})" if str(error) else ""
     content = {
         "id": unit["id"],
         "hash": unit["hash"],
@@ -266,6 +277,13 @@ def record(folder: Path, unit: dict[str, Any], error: Exception) -> None:
         "traceback": traceback.format_exc(),
     }
     write_json(folder / "error.json", content)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: Python's, the CPU's as torch says it, or a device's."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 def ending(status: int) -> str:

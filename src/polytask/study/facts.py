@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from polytask.data import Dataset, make_splits
-from polytask.errors import UserError
+from polytask.data.splits import gaps
+from polytask.errors import UserError, some
 from polytask.tasks import Task, Undefined
 
 Splits = dict[str, np.ndarray]
@@ -79,12 +80,24 @@ def facts(dataset: Dataset, splits: list[Splits], card: Mapping[str, Any]) -> di
             "name": dataset.name,
             "n": dataset.n,
             "splits": sizes,
-            "notes": list(dataset.notes),
+            "notes": [*dataset.notes, *_gaps(dataset, splits)],
             "labelled": {t: count / dataset.n for t, count in dataset.labelled().items()},
             **({"card": dict(card)} if card else {}),
         },
         "redrawn": sizes["test"] / sizes["train"] if redrawn else 0.0,
     }
+
+
+def _gaps(dataset: Dataset, splits: list[Splits]) -> list[str]:
+    """What the splits leave out, with the seeds that do; one note for the same gap of many."""
+    found: dict[str, list[int]] = {}
+    for seed, parts in enumerate(splits):
+        for note in gaps(dataset, parts):
+            found.setdefault(note, []).append(seed)
+    return [
+        note if len(seeds) == len(splits) else f"{note} (seed {some(seeds, 20)})"
+        for note, seeds in found.items()
+    ]
 
 
 def _trivial(task: Task, target: np.ndarray, splits: list[Splits]) -> Any:

@@ -11,12 +11,12 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from polytask.study.folder import Outcome, number
-from polytask.study.settings import Choice, Settings
+from polytask.study.settings import HOW, Choice, Settings
 from polytask.study.statistics import SIGNS, mean_defined
 
 FORMAT = 1
@@ -32,15 +32,23 @@ class Unit:
     id: str
     config: dict[str, Any]
     fingerprint: str
+    how: dict[str, Any] = field(default_factory=dict)
+    """Options of the Trainer that change how a run is carried out, not what it computes."""
 
     @cached_property
     def hash(self) -> str:
-        """16 hexadecimal digits of the configuration and the data."""
+        """16 hexadecimal digits of the configuration and the data; `how` plays no part."""
         return digest({"format": FORMAT, "config": self.config, "data": self.fingerprint})
 
     def to_dict(self) -> dict[str, Any]:
         """What `unit.json` holds."""
-        return {"id": self.id, "hash": self.hash, "config": self.config, "data": self.fingerprint}
+        return {
+            "id": self.id,
+            "hash": self.hash,
+            "config": self.config,
+            "data": self.fingerprint,
+            "how": self.how,
+        }
 
 
 @dataclass(frozen=True)
@@ -145,6 +153,9 @@ class Plan:
             if not self.probed(contender, outcomes):
                 return None
             config["equal_time"] = self.equal_time(contender, outcomes)
+            if contender.method == Choice("linear"):
+                # What the tasks' gradients do when no method changes them.
+                config["conflict"] = "exact" if s.statistic == "exact" else "tail"
         return self._unit(f"{contender.id}-lr{lr:g}-s{seed}", config)
 
     def startable(self, outcomes: Outcomes) -> list[Unit]:
@@ -260,7 +271,7 @@ class Plan:
             "method": s.method(contender.method),
             "tasks": list(contender.tasks),
             "batch_size": s.batch_size,
-            "trainer": s.trainer,
+            "trainer": {word: v for word, v in s.trainer.items() if word not in HOW},
         } | self._split()
 
     def _split(self) -> dict[str, Any]:
@@ -272,7 +283,8 @@ class Plan:
         }
 
     def _unit(self, unit_id: str, config: dict[str, Any]) -> Unit:
-        return Unit(unit_id, config, self.settings.fingerprint)
+        how = {word: v for word, v in self.settings.trainer.items() if word in HOW}
+        return Unit(unit_id, config, self.settings.fingerprint, how)
 
 
 def digest(content: Any) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
 
+from polytask import verbosity
 from polytask.study.folder import Outcome
 from polytask.study.plan import Unit
 
@@ -30,7 +30,7 @@ class Progress:
         self._fresh = 0
         self._began = time.monotonic()
         self._bar: Any = None
-        if bar and sys.stderr.isatty():
+        if verbosity.draws_bars(bar):
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
             from rich.progress import Progress as Bar

@@ -15,6 +15,7 @@ input all children are ended.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 Target = Callable[[Path], None]
+PR_SET_PDEATHSIG = 1
 
 
 def main(target: str, preload: Iterable[str]) -> None:
@@ -84,6 +86,7 @@ def _child(run: Target, folder: Path) -> NoReturn:
     """Run in the forked process, with its output in `log.txt`; never returns."""
     code = 1
     try:
+        _end_with_parent()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         null = os.open(os.devnull, os.O_RDONLY)
@@ -101,6 +104,16 @@ def _child(run: Target, folder: Path) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _end_with_parent() -> None:
+    """Ask the system (Linux) to kill this process when the server dies, however it dies.
+
+    Without that, a run whose server was killed would go on unseen, in a folder that the next
+    study wants.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _reap(children: dict[int, str], replies: int) -> None:

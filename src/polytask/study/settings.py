@@ -7,21 +7,26 @@ a wrong name costs milliseconds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from polytask import registry
-from polytask.errors import UserError, unknown
+from polytask.errors import UserError, some, unknown
+from polytask.files import check_place
 
 BASELINES = ("linear", "rlw")
 """Tuned equal weights, and random weights as the litmus: always in the study."""
 
+STATISTICS = ("features", "tail", "exact")
 DEFAULT_METHODS = ("linear", "rlw", "uncertainty", "pcgrad", "mgda")
 DEFAULT_RATES = (3e-4, 1e-3, 3e-3)
+HOW = ("checkpoint_every",)
+"""Trainer options that decide how a run is carried out, not what it computes."""
 TRAINER_OPTIONS = (
-    "accumulate", "clip_norm", "device", "optimizer", "patience", "precision", "scheduler",
-    "warmup", "weight_decay",
+    "accumulate", "checkpoint_every", "clip_norm", "device", "optimizer", "patience", "precision",
+    "scheduler", "warmup", "weight_decay",
 )  # fmt: skip
 
 
@@ -71,6 +76,10 @@ class Settings:
     boosting: bool = False
     trainer: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.statistic not in (None, *STATISTICS):
+            raise unknown("statistic", self.statistic, STATISTICS)
+
     @property
     def counted(self) -> tuple[str, ...]:
         """The tasks that Δm averages over: the main ones, or the one of `select="main:NAME"`."""
@@ -112,10 +121,14 @@ def choose(kind: str, raw: object) -> Choice:
         name, arguments = next(iter(raw.items()))
         arguments = {} if arguments is None else arguments
     else:
-        raise UserError(f"{kind}: expected a name or {{name: {{argument: value}}}}, found {raw!r}.")
+        raise UserError(
+            f"{kind}: expected a name or {{name: {{argument: value}}}}, found {raw!r}. Write the "
+            "name: a study hands its settings to other processes as text."
+        )
     if not isinstance(arguments, Mapping):
         raise UserError(
-            f"{kind} {name}: expected its arguments as {{argument: value}}, found {arguments!r}."
+            f"{kind} {name}: expected its arguments as {{argument: value}}, found {arguments!r}. "
+            "Write the argument's name, too."
         )
     entry = registry.find(kind, str(name))
     registry.check_arguments(kind, entry, dict(arguments))
@@ -157,15 +170,18 @@ def _distinct(found: Sequence[Choice]) -> list[Choice]:
 
 
 def listed(raw: Iterable[object] | str | Mapping[str, Any]) -> list[object]:
-    """One item or several, as a list."""
-    return [raw] if isinstance(raw, str | Mapping | Choice) else list(raw)
+    """One item or several, as a list. Raises `UserError` for what is neither."""
+    if isinstance(raw, str | Mapping | Choice) or not isinstance(raw, Iterable):
+        return [raw]
+    return list(raw)
 
 
 def rates(raw: float | Iterable[float]) -> tuple[float, ...]:
     """The learning rates of the search, smallest first."""
-    values = [raw] if isinstance(raw, int | float) else list(raw)
+    several = isinstance(raw, Iterable) and not isinstance(raw, str)
+    values: list[Any] = list(raw) if several else [raw]  # type: ignore[call-overload]
     if not values:
-        raise UserError("lr: expected at least one learning rate, found none.")
+        raise UserError("lr: expected at least one learning rate, found none; try [3e-4, 1e-3].")
     for value in values:
         positive(value, "lr")
     return tuple(sorted({float(value) for value in values}))
@@ -177,7 +193,12 @@ def positive(value: Any, word: str, whole: bool = False, least: float = 0) -> An
     right = isinstance(value, kinds) and not isinstance(value, bool)
     if not right or not math.isfinite(value) or value <= least:
         what = "a whole number" if whole else "a number"
-        raise UserError(f"{word}: expected {what} above {least:g}, found {value!r}.")
+        remedy = ""
+        if word == "seeds" and isinstance(value, list | tuple | range):
+            remedy = f" Write how many, seeds={len(value)}: they are 0, 1, 2, ..."
+        elif isinstance(value, str):
+            remedy = " Give it as a number, in seconds." if word == "max_time" else " Give a number."
+        raise UserError(f"{word}: expected {what} above {least:g}, found {value!r}.{remedy}")
     return value
 
 
@@ -186,10 +207,33 @@ def check_select(select: str, tasks: Iterable[str]) -> str:
     rule, _, task = select.partition(":")
     if rule == "main":
         if task not in tasks:
-            raise unknown("task in select='main:...'", task, tasks)
+            raise unknown("task in select='main:...':", task, tasks)
     elif select not in ("mean_gain", "mean_rank", "loss"):
         raise unknown("select rule", select, ("mean_gain", "mean_rank", "loss", "main:TASK"))
     return select
+
+
+def check_tasks(tasks: Collection[str]) -> None:
+    """Raise `UserError` unless there are tasks that could share."""
+    if len(tasks) < 2:
+        raise UserError(
+            f"a study asks whether tasks should share, and found one task: {', '.join(tasks)}. "
+            "Name at least two targets, or fit one model with MultiTaskEstimator or polytask train."
+        )
+
+
+def check_folder(out: Path) -> Path:
+    """A folder for a study: one that can be made, an empty one, or a study's. Else `UserError`."""
+    check_place(out)
+    names = [path.name for path in out.iterdir()] if out.is_dir() else []
+    others = [name for name in names if not name.startswith(".")]
+    marks = ("study.yaml", "fingerprint.json", "runs", "data/dataset.json")
+    if others and not any((out / mark).exists() for mark in marks):
+        raise UserError(
+            f"out: {out} holds other files ({some(others, 60)}); expected a folder that is new, "
+            "empty or a study's. Name another one."
+        )
+    return out
 
 
 def check_trainer_options(options: Mapping[str, Any], words: Iterable[str] = ()) -> dict[str, Any]:
@@ -202,7 +246,7 @@ def check_trainer_options(options: Mapping[str, Any], words: Iterable[str] = ())
             raise unknown("option of compare", word, [*TRAINER_OPTIONS, *words])
         if not isinstance(value, int | float | str | bool | None):
             raise UserError(
-                f"{word}: expected a plain value, found {type(value).__name__}; a study hands its "
-                "settings to other processes as text."
+                f"{word}: expected a plain value, found {type(value).__name__}. Use a word or a "
+                "number: a study hands its settings to other processes as text."
             )
     return {word: value for word, value in options.items() if value is not None}

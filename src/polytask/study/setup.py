@@ -25,10 +25,14 @@ if TYPE_CHECKING:
     from polytask.study.unit import EncoderMaker
 
 __all__ = [
-    "card_of", "check", "describe_encoder", "encoder_maker", "fingerprint", "heading", "is_table",
+    "card_of", "check", "check_encoder", "describe_encoder", "encoder_maker", "fingerprint", "heading",
+    "is_table",
     "open_data", "plain_data", "plain_targets", "save", "storable", "task_facts",
     "write_report", "write_yaml",
 ]  # fmt: skip
+
+NO_NETWORK = ("molecule", "sequence", "dense")
+"""Kinds of data sets (of their cards) that no encoder and head of ours fit yet."""
 
 
 def encoder_maker(encoder: Any) -> EncoderMaker | None:
@@ -36,6 +40,20 @@ def encoder_maker(encoder: Any) -> EncoderMaker | None:
     if isinstance(encoder, nn.Module):
         return lambda spec: copy.deepcopy(encoder)
     return encoder if callable(encoder) else None
+
+
+def check_encoder(encoder: Any, data: Any) -> None:
+    """Refuse, before anything is fetched, a registered set that no built-in network can learn.
+
+    Raises `UserError`.
+    """
+    kind = card_of(data).get("kind")
+    if encoder is None and kind in NO_NETWORK:
+        raise UserError(
+            f"encoder: polytask has no network of its own for a {kind} data set; in Python, "
+            "pass polytask.compare(..., encoder=f) with f(spec) -> nn.Module that reads a "
+            "dictionary of the inputs. The command line cannot."
+        )
 
 
 def describe_encoder(encoder: Any, dataset: Dataset) -> Choice:
@@ -46,8 +64,8 @@ def describe_encoder(encoder: Any, dataset: Dataset) -> Choice:
         if is_table(dataset):
             return Choice("mlp")
         raise UserError(
-            f"encoder: none fits the inputs {sorted(dataset.inputs)} by itself; pass a callable "
-            "(spec) -> nn.Module that reads a dictionary of these tensors."
+            f"encoder: none fits the inputs {sorted(dataset.inputs)} by itself; in Python, pass a "
+            "callable (spec) -> nn.Module that reads a dictionary of these tensors."
         )
     if not callable(encoder):
         return choose("encoder", encoder)

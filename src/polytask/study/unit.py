@@ -22,8 +22,9 @@ from polytask.data import Batches, Dataset, InputSpec, Preprocessor, make_splits
 from polytask.study.executor import record
 from polytask.study.folder import read_json, write_json
 from polytask.tasks import Task
-from polytask.training import Trainer, build_method
+from polytask.training import ConflictRecorder, Trainer, build_method
 from polytask.training._fit import check_batches
+from polytask.training.conflict import FILE as CONFLICT
 from polytask.training.history import plain
 
 JUDGING_ROWS = 4096
@@ -97,7 +98,8 @@ def run_folder(
         if dataset is None:
             torch.set_num_threads(1)
             dataset = load_data(folder.parents[1] / "data")
-        result = _carry_out(unit["config"], dataset, folder, make_encoder)
+        config = {**unit["config"], "how": unit.get("how", {})}
+        result = _carry_out(config, dataset, folder, make_encoder)
     except Exception as error:
         # Whatever a run raises is this run's result; the study goes on with the others.
         record(folder, unit, error)
@@ -194,8 +196,12 @@ def train(
         select=config["select"],
         reference=config.get("reference"),
         checkpoints={EQUAL_TIME: limit} if limit else None,
+        callbacks=[ConflictRecorder(statistic=config["conflict"])] if "conflict" in config else [],
         out=folder,
+        # A kill after the training, before its result is written, does not repeat it.
+        resume="finished",
         config={"unit": folder.name},
+        **config.get("how", {}),
     )
     size = config["batch_size"]
     history = trainer.fit(
@@ -221,6 +227,9 @@ def train(
         "parameters": sum(p.numel() for p in model.parameters()),
         "remarks": history.remarks,
     }
+    if "conflict" in config:
+        # From the file: a finished training that is only read again records nothing.
+        result["conflict"] = read_json(folder / CONFLICT)
     if limit:
         epoch = history.chosen[EQUAL_TIME]
         scores = tested if epoch == best else judge(EQUAL_TIME)

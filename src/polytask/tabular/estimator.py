@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from polytask.data import Dataset, make_splits, table_dataset, transform_frame
 from polytask.data._encode import encode_target, new_labels
+from polytask.data.splits import gaps
 from polytask.errors import UserError
 from polytask.metrics import Undefined
 from polytask.tabular._inputs import checked, joined
@@ -126,7 +127,7 @@ class MultiTaskEstimator(BaseEstimator):
         splits = self._splits(dataset)
         fitted, history = fit_dataset(dataset, splits, self._settings(), progress=self.progress)
         self.fitted_, self.history_ = fitted, history
-        self.tasks_, self.notes_ = fitted.tasks, list(dataset.notes)
+        self.tasks_, self.notes_ = fitted.tasks, dataset.notes + gaps(dataset, splits)
         inputs = [name for name in X.columns if str(name) not in fitted.tasks]
         self.feature_names_in_ = _object_array(inputs)
         self.n_features_in_ = len(inputs)

@@ -24,7 +24,7 @@ from polytask.data import InputSpec, Preprocessor
 from polytask.errors import PolytaskError, UserError
 from polytask.files import make_folder, sha256, write_text
 from polytask.tasks import Task
-from polytask.training.checkpoints import load_weights, put, save_weights, snapshot
+from polytask.training._weights import load_weights, put, save_weights, snapshot
 
 FORMAT = 1
 CARD = "polytask.json"

@@ -51,10 +51,12 @@ def fit_dataset(
     *,
     progress: bool = False,
     out: Path | None = None,
+    resume: bool | str = True,
 ) -> tuple[Fitted, History]:
     """Train on rows `splits["train"]`, choosing the epoch on `splits["val"]` when it has rows.
 
     Everything random follows `settings.seed`; the global generators are left as they were.
+    `out` and `resume` are the Trainer's: a run folder, and what to do with an earlier fit in it.
 
     Raises:
         UserError: a target that cannot be learned, an unknown name, a setting out of range.
@@ -81,6 +83,7 @@ def fit_dataset(
             seed=settings.seed,
             progress=progress,
             out=out,
+            resume=resume,
             **settings.options,
         )
         history = trainer.fit(
@@ -141,11 +144,16 @@ def named(kind: str, choice: Choice) -> Named:
         name, arguments = choice, {}
     elif isinstance(choice, Mapping) and len(choice) == 1:
         name, given = next(iter(choice.items()))
+        if given is not None and not isinstance(given, Mapping):
+            raise UserError(
+                f"the arguments of {kind} {name!r} should be a mapping, found {given!r}; write "
+                f"{{{name!r}: {{'argument': {given!r}}}}}, with the argument's name."
+            )
         arguments = dict(given or {})
     else:
         raise UserError(
-            f"{kind} should be a name such as {registry.names(kind)[0]!r} or one name with its "
-            f"arguments, {{name: {{argument: value}}}}; found {choice!r}."
+            f"{kind} should be a name or one name with its arguments, found {choice!r}; write "
+            f"{registry.names(kind)[0]!r} or {{{registry.names(kind)[0]!r}: {{argument: value}}}}."
         )
     entry = registry.find(kind, name)
     registry.check_arguments(kind, entry, arguments)

@@ -11,15 +11,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from polytask.training._environment import environment
     from polytask.training.callbacks import Callback
+    from polytask.training.conflict import ConflictRecorder
     from polytask.training.history import History
     from polytask.training.method import build_method
     from polytask.training.selection import Rule, make_rule
     from polytask.training.trainer import Trainer
 
-__all__ = ["Callback", "History", "Rule", "Trainer", "build_method", "environment", "make_rule"]
+__all__ = [
+    "Callback",
+    "ConflictRecorder",
+    "History",
+    "Rule",
+    "Trainer",
+    "build_method",
+    "environment",
+    "make_rule",
+]
 
 _HOME = {
     "Callback": "callbacks",
+    "ConflictRecorder": "conflict",
     "History": "history",
     "Rule": "selection",
     "Trainer": "trainer",

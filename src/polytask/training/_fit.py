@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from polytask import __version__
 from polytask.errors import UserError
+from polytask.files import locked
 from polytask.metrics import Undefined
 from polytask.optimization.base import Balancer
 from polytask.training._environment import environment
-from polytask.training._forward import Batch, batches_on
+from polytask.training._epoch import Epoch
+from polytask.training._held_out import HeldOut
+from polytask.training._identity import identity
+from polytask.training._interrupt import Interrupt
 from polytask.training._loop import LoopState, Stepper, Totals
 from polytask.training._optim import make_optimizer, make_scheduler
+from polytask.training._random import set_random_state
+from polytask.training._resume import Saver, restore
 from polytask.training._rules import Newest, Rule, Score, Scores
 from polytask.training._scores import Scored, reference_scores, score
+from polytask.training._weights import Weights, digest, put, snapshot
 from polytask.training.callbacks import Callback, Callbacks
-from polytask.training.checkpoints import Keeper, Selector, Weights, put, snapshot
+from polytask.training.checkpoints import Keeper, Selector
 from polytask.training.history import History
 from polytask.training.selection import make_rule
 
 if TYPE_CHECKING:
     from polytask.training.trainer import Trainer
+
+LEAVING_SECONDS = 10.0
+"""How long a process that was killed may take to give its folder back."""
+log = logging.getLogger("polytask.training")
 
 
 class Fit:
@@ -41,17 +53,17 @@ class Fit:
         self.train, self.val = train, val
         self.callbacks = Callbacks(callbacks)
         self.state = LoopState()
+        self.mark: dict[str, Any] = {}
+        self.interrupt = Interrupt(wanted=False)
         self.kept: dict[str, Weights] = {}
         self.history = History()
         self.selector = Selector(self._rule(), {"best": None, **settings.checkpoints})
         check_batches(trainer.balancer, batches)
+        self.held_out = self._held_out()
         self.stepper = self._make_stepper(batches)
         folder = trainer.folder
-        if folder is not None:
-            resolved = settings.resolved(trainer.tasks, trainer.balancer, trainer.device)
-            config = {"polytask": __version__, **trainer.config, **resolved}
-            folder.start(config, environment(trainer.device))
         self.keeper = Keeper(folder.path / "candidates" if folder is not None else None)
+        self.saver = Saver(folder.path, settings.checkpoint_every) if folder is not None else None
 
     @property
     def selection(self) -> tuple[str, float] | None:
@@ -60,12 +72,75 @@ class Fit:
         return None if value is None else (self.selector.rule.word, value)
 
     def run(self) -> None:
-        """Train, then settle the checkpoints and load the chosen one."""
-        self.callbacks.tell("on_train_begin", self.trainer)
+        """Train from the start or from a saved state, settle the checkpoints, load the chosen.
+
+        A training that has ended before, and is asked for as such, is only read.
+        """
+        trainer = self.trainer
+        with self._alone():
+            saved = None
+            if self.saver is not None:
+                who = identity(trainer, self.train, self.val)
+                self.mark = {"identity": who, "start": digest(snapshot(trainer.model))}
+                if trainer.resume == "finished" and self._read_finished():
+                    return
+                saved = self.saver.read(who) if trainer.resume else None
+                self._open_folder(anew=saved is None)
+            if saved is not None:
+                restore(self, saved)
+                self.history.taken_up = f"resumed after {self.state.where_done()}"
+                log.info("%s", self.history.taken_up)
+            self.callbacks.tell("on_train_begin", trainer)
+            with Interrupt(wanted=self.saver is not None) as self.interrupt:
+                self._train(saved)
+                self._finish()
+            self.callbacks.tell("on_train_end", trainer)
+
+    def _train(self, saved: dict[str, Any] | None) -> None:
+        """The epochs that are still to come, the first of them perhaps in the middle."""
+        if saved is not None and saved["running"] is not None:
+            self._run_epoch(saved)
+        elif saved is not None:
+            set_random_state(saved["random"], self.trainer.device, self.train)
         while self.state.epoch < self.settings.epochs and not self.trainer.should_stop:
-            self._run_epoch()
-        self._finish()
-        self.callbacks.tell("on_train_end", self.trainer)
+            self._run_epoch(None)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Be the only process in the run folder. A killed one may take a moment to be gone."""
+        if self.trainer.folder is None:
+            yield
+            return
+        with locked(self.trainer.folder.path, "the Trainer", wait=LEAVING_SECONDS):
+            yield
+
+    def _open_folder(self, anew: bool) -> None:
+        """Write what the run is; remove what an earlier one left when it is begun anew."""
+        trainer = self.trainer
+        assert trainer.folder is not None
+        assert self.saver is not None
+        if anew:
+            self.saver.forget()
+            self.keeper.clear()
+        resolved = self.settings.resolved(trainer.tasks, trainer.balancer, trainer.device)
+        config = {"polytask": __version__, **trainer.config, **resolved}
+        trainer.folder.start(config, environment(trainer.device), anew=anew)
+
+    def _read_finished(self) -> bool:
+        """Whether this very training has ended in the folder; its results are then taken."""
+        folder = self.trainer.folder
+        assert folder is not None
+        found = folder.finished(self.mark)
+        if found is None:
+            return False
+        self.history = found
+        last = found.epochs[-1]
+        self.state = LoopState(last["epoch"], 0, last["step"], last["skipped"])
+        put(self.trainer.model, folder.load("best"), "the finished training")
+        self._tidy()
+        found.taken_up = f"already trained with these settings: taken from {folder.path}"
+        log.info("%s", found.taken_up)
+        return True
 
     def _rule(self) -> Rule:
         if self.val is None:
@@ -93,10 +168,10 @@ class Fit:
             scheduler,
             trainer.precision,
             settings.clip_norm,
-            self._held_out(),
+            self.held_out,
         )
 
-    def _held_out(self) -> Iterator[Batch] | None:
+    def _held_out(self) -> HeldOut | None:
         """Validation batches without end, for methods that learn from them."""
         balancer = self.trainer.balancer
         accumulate = self.settings.accumulate
@@ -113,51 +188,43 @@ class Fit:
                 f"{type(balancer).__name__} learns from held-out data, and fit got none; pass "
                 "val, or choose a method without that need."
             )
-        return _endless(self.val, self.trainer.device)
+        return HeldOut(self.val, self.trainer.device)
 
-    def _run_epoch(self) -> None:
-        state, began = self.state, time.perf_counter()
-        state.epoch, state.batch = state.epoch + 1, 0
-        self.callbacks.tell("on_epoch_begin", self.trainer, state.epoch)
-        totals = self._train_epoch()
+    def _run_epoch(self, saved: dict[str, Any] | None) -> None:
+        """One epoch: train, score, judge. `saved` is a state in the middle of it, if any."""
+        state, trainer = self.state, self.trainer
+        if saved is None:
+            state.epoch, state.batch = state.epoch + 1, 0
+        epoch = Epoch(self, saved)
+        self.callbacks.tell("on_epoch_begin", trainer, state.epoch)
+        epoch.train()
         scored = None
         if self.val is not None:
-            scored = score(self.trainer.forward, self.val, self.trainer.device)
-        record = self._judge(totals, scored)
-        record["seconds"] = time.perf_counter() - began
+            scored = score(trainer.forward, self.val, trainer.device)
+        record = self._judge(epoch.totals, scored)
+        record["seconds"] = epoch.seconds
         self.history.epochs.append(record)
-        if self.trainer.folder is not None:
-            self.trainer.folder.record(self.history)
-        self.callbacks.tell("on_epoch_end", self.trainer, state.epoch, record)
+        if trainer.folder is not None:
+            trainer.folder.record(self.history)
+        self.callbacks.tell("on_epoch_end", trainer, state.epoch, record)
+        self.save_if_due(lambda: None)
 
-    def _train_epoch(self) -> Totals:
-        state, trainer, totals = self.state, self.trainer, Totals()
-        skipped = state.skipped
-        if hasattr(self.train, "set_epoch"):
-            self.train.set_epoch(state.epoch)
-        trainer.model.train()
-        for inputs, targets in batches_on(self.train, trainer.device):
-            trainer.batch = (inputs, targets)
-            self.callbacks.tell("on_batch_begin", trainer, state.batch)
-            losses, values, step = self.stepper.backward(inputs, targets, state)
-            if not losses.values:
-                state.skipped += 1
-            elif step is not None:
-                totals.add(values, losses.counts, step)
-                self.callbacks.tell("on_grad_computed", trainer, step)
-            if (state.batch + 1) % self.settings.accumulate == 0:
-                self.stepper.update(state)
-            self.callbacks.tell("on_batch_end", trainer, state.batch, values)
-            state.batch += 1
-        self.stepper.waiting.clear()  # an incomplete group of batches is not stepped on
-        self.stepper.update(state)
-        if state.skipped - skipped == state.batch:
-            raise UserError(
-                f"no batch of epoch {state.epoch} has a label of any task "
-                f"({', '.join(trainer.tasks)}); {state.batch} batches were seen. "
-                "Check the training data and the names of its targets."
+    def save_if_due(self, running: Callable[[], dict[str, Any] | None]) -> None:
+        """Save the state when it is time to, and when Ctrl-C was pressed: then end.
+
+        `running` tells what the running epoch has added up to; None between two epochs.
+        """
+        if self.saver is None:
+            return
+        if self.saver.due() or self.interrupt.asked:
+            self.saver.save(self, running())
+        if self.interrupt.asked:
+            log.warning(
+                "interrupted after %s: the state is in %s, and the same call goes on from there",
+                self.state.where_done(),
+                self.saver.path.parent,
             )
-        return totals
+            raise KeyboardInterrupt
 
     def _judge(self, totals: Totals, scored: Scored | None) -> dict[str, Any]:
         """Value the epoch, keep its weights if they may be wanted; the epoch's record."""
@@ -193,14 +260,6 @@ class Fit:
         """Settle the checkpoints, load the chosen one, and say what there is to say."""
         trainer, history, state = self.trainer, self.history, self.state
         history.chosen = {**self.selector.chosen(), "last": state.epoch}
-        for name, epoch in history.chosen.items():
-            weights = snapshot(trainer.model) if name == "last" else self.keeper.get(epoch)
-            if trainer.folder is not None:
-                trainer.folder.save(name, weights)
-            else:
-                self.kept[name] = weights
-        put(trainer.model, self.keeper.get(history.chosen["best"]), "the best epoch")
-        self.keeper.close()
         history.remarks = list(self.selector.remarks)
         if state.skipped:
             history.remarks.append(f"{state.skipped} batches had no label and were skipped.")
@@ -209,6 +268,23 @@ class Fit:
                 f"ended after epoch {state.epoch} of {self.settings.epochs}: no better epoch by "
                 f"{self.selector.rule.word!r} for {self.settings.patience} epochs."
             )
+        files: dict[str, str] = {}
+        for name, epoch in history.chosen.items():
+            weights = snapshot(trainer.model) if name == "last" else self.keeper.get(epoch)
+            if trainer.folder is not None:
+                files[name] = trainer.folder.save(name, weights)
+            else:
+                self.kept[name] = weights
+        put(trainer.model, self.keeper.get(history.chosen["best"]), "the best epoch")
+        if trainer.folder is not None:
+            trainer.folder.finish(history, files, self.mark)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Now that the results are whole, what led to them may go."""
+        if self.saver is not None:
+            self.saver.forget()
+        self.keeper.close()
 
 
 def check_batches(balancer: Balancer, batches: int | None) -> None:
@@ -218,8 +294,3 @@ def check_batches(balancer: Balancer, batches: int | None) -> None:
             f"{type(balancer).__name__} reads {balancer.batches} batches for one step, and an "
             f"epoch has {batches}: it would never step. Use a smaller batch_size."
         )
-
-
-def _endless(batches: Iterable[Any], device: Any) -> Iterator[Batch]:
-    while True:
-        yield from batches_on(batches, device)

@@ -35,6 +35,10 @@ class LoopState:
         """Plain values."""
         return asdict(self)
 
+    def where_done(self) -> str:
+        """What has been done, in words."""
+        return f"epoch {self.epoch}, {self.batch} batches, {self.step} steps"
+
     def where(self) -> str:
         """The place of the running batch, in words."""
         return f"epoch {self.epoch}, step {self.step + 1}, batch index {self.batch}"
@@ -57,6 +61,20 @@ class Totals:
             # Summed on the device: reading every weight would wait for it every step.
             self._weights[name] = self._weights.get(name, torch.zeros_like(weight)) + weight
             self._weighed[name] = self._weighed.get(name, 0) + 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums so far, as plain values and tensors."""
+        return {
+            "losses": {name: (mean.total, mean.count) for name, mean in self._losses.items()},
+            "weights": dict(self._weights),
+            "weighed": dict(self._weighed),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Go on from saved sums."""
+        self._losses = {name: Mean(*known) for name, known in state["losses"].items()}
+        self._weights = {name: known.to(device) for name, known in state["weights"].items()}
+        self._weighed = dict(state["weighed"])
 
     def record(self, tasks: Mapping[str, Any]) -> dict[str, Any]:
         """The epoch's part of the history, for every task."""
@@ -132,6 +150,11 @@ class Stepper:
             raise NonFiniteError(f"{error} ({state.where()})") from error
         self.waiting.clear()
         return losses, values, step
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is under way that only memory holds: gradients or waiting losses."""
+        return not self.window.rows and not self.waiting
 
     def _validation(self) -> dict[str, Tensor]:
         """Losses on the next batch of held-out data."""

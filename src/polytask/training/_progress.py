@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from polytask import verbosity
 from polytask.training.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class ProgressBar(Callback):
 
 def make_progress(wanted: bool, epochs: int, batches: int | None) -> ProgressBar | LogLines:
     """A bar when it is wanted and stderr is a terminal, log lines otherwise."""
-    if wanted and sys.stderr.isatty():
+    if verbosity.draws_bars(wanted):
         return ProgressBar(epochs, batches)
     return LogLines()
 

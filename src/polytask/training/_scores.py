@@ -34,9 +34,9 @@ class Scored:
 class Mean:
     """The mean of values that stand for different numbers of items."""
 
-    def __init__(self) -> None:
-        self.total = 0.0
-        self.count = 0
+    def __init__(self, total: float = 0.0, count: int = 0) -> None:
+        self.total = total
+        self.count = count
 
     def add(self, value: float, count: int = 1) -> None:
         """Add a mean over `count` items; with no item, nothing."""

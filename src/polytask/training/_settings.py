@@ -38,6 +38,7 @@ class Settings:
     checkpoints: Mapping[str, int] = field(default_factory=dict)
     device: str = "auto"
     seed: int = 0
+    checkpoint_every: float = 30.0
 
     def check(self, tasks: Mapping[str, Task]) -> None:
         """Raise `UserError` for the first setting that cannot be."""
@@ -48,6 +49,7 @@ class Settings:
             _whole("patience", self.patience)
         _whole("seed", self.seed, least=0)
         _number("lr", self.lr, above=0)
+        _number("checkpoint_every", self.checkpoint_every, least=0)
         _number("weight_decay", self.weight_decay, least=0)
         _number("warmup", self.warmup, least=0, below=1)
         if self.clip_norm is not None:

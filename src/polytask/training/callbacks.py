@@ -72,3 +72,20 @@ class Callbacks:
         """Call the method of this name on every callback."""
         for callback in self:
             getattr(callback, moment)(*details)
+
+    def state_dict(self) -> dict[str, dict[str, Any]]:
+        """The states of those that have one, by class and place among its like."""
+        return {key: state for key, c in self._named() if (state := c.state_dict())}
+
+    def load_state_dict(self, states: dict[str, dict[str, Any]]) -> None:
+        """Hand out saved states; callbacks may have been added or left out meanwhile."""
+        for key, callback in self._named():
+            if key in states:
+                callback.load_state_dict(states[key])
+
+    def _named(self) -> Iterator[tuple[str, Callback]]:
+        count: dict[str, int] = {}
+        for callback in self:
+            name = type(callback).__qualname__
+            count[name] = count.get(name, 0) + 1
+            yield f"{name}#{count[name]}", callback

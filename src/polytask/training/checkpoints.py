@@ -6,14 +6,9 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-
-from polytask.errors import UserError
-from polytask.files import make_folder, write_bytes
+from polytask.files import clear_leftovers, make_folder
 from polytask.training._rules import Rule, Scores
-
-Weights = dict[str, Tensor]
+from polytask.training._weights import Weights, load_weights, save_weights
 
 
 class Selector:
@@ -63,30 +58,45 @@ class Selector:
 
 
 class Keeper:
-    """Weights by epoch: in `folder` as safetensors when given, else in CPU memory."""
+    """Weights by epoch: in `folder` as safetensors when given, else in CPU memory.
+
+    An epoch that the newest saved state of the training counts on (`protect`) stays until the
+    next state is saved: whoever resumes from that state finds it.
+    """
 
     def __init__(self, folder: Path | None) -> None:
-        self.folder = make_folder(folder) if folder else None
+        self.folder = folder
         self._memory: dict[int, Weights] = {}
         self._known: set[int] = set()
-        if self.folder:
-            self.clear()
+        self._protected: set[int] = set()
+
+    def take_up(self) -> None:
+        """Go on with the files that an interrupted training left."""
+        assert self.folder is not None
+        for file in self.folder.glob("epoch-*.safetensors"):
+            self._known.add(int(file.stem.removeprefix("epoch-")))
+
+    def protect(self, needed: set[int]) -> None:
+        """A state that needs these epochs has been saved; those of older states are free."""
+        self._protected = set(needed)
+        self.drop_except(needed)
 
     def keep(self, epoch: int, weights: Weights) -> None:
         """Store a copy of the weights of an epoch."""
         if self.folder:
+            make_folder(self.folder)
             save_weights(self._path(epoch), weights)
         else:
             self._memory[epoch] = weights
         self._known.add(epoch)
 
     def drop_except(self, needed: set[int]) -> None:
-        """Forget every epoch outside `needed`."""
-        for epoch in self._known - needed:
+        """Forget every epoch outside `needed`, but for the protected ones."""
+        for epoch in self._known - needed - self._protected:
             self._memory.pop(epoch, None)
             if self.folder:
                 self._path(epoch).unlink(missing_ok=True)
-        self._known &= needed
+            self._known.discard(epoch)
 
     def get(self, epoch: int) -> Weights:
         """The weights of an epoch that is kept."""
@@ -96,7 +106,9 @@ class Keeper:
         """Forget everything, files of earlier runs included."""
         self._memory.clear()
         self._known.clear()
+        self._protected.clear()
         if self.folder and self.folder.exists():
+            clear_leftovers(self.folder)
             for file in self.folder.glob("epoch-*.safetensors"):
                 file.unlink()
 
@@ -110,50 +122,3 @@ class Keeper:
     def _path(self, epoch: int) -> Path:
         assert self.folder is not None
         return self.folder / f"epoch-{epoch:05d}.safetensors"
-
-
-def snapshot(model: nn.Module) -> Weights:
-    """A copy of a model's weights and buffers on the CPU.
-
-    Raises `UserError` when the state holds something other than tensors, which could only be
-    saved as a pickle.
-    """
-    weights = {}
-    for name, value in model.state_dict().items():
-        if not isinstance(value, Tensor):
-            raise UserError(
-                f"the model's state {name!r} is a {type(value).__name__}, and only tensors can "
-                "be saved. Keep it in a buffer, or leave it out of the state."
-            )
-        weights[name] = value.detach().to("cpu", copy=True).contiguous()
-    return weights
-
-
-def save_weights(path: Path, weights: Weights) -> None:
-    """Write weights as safetensors, atomically."""
-    from safetensors.torch import save
-
-    write_bytes(path, save(weights, metadata={"format": "pt"}))
-
-
-def load_weights(path: Path) -> Weights:
-    """Read weights written by `save_weights`. Raises `UserError` for a damaged file."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        loaded: Weights = load_file(path)
-    except SafetensorError as error:
-        raise UserError(f"{path} is not a complete safetensors file: {error}.") from error
-    return loaded
-
-
-def put(model: nn.Module, weights: Weights, source: object) -> None:
-    """Load weights into a model. Raises `UserError` when they belong to another model."""
-    try:
-        with torch.no_grad():
-            model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(
-            f"{source} does not fit this model: {error}. Build the model as it was when saved."
-        ) from error

@@ -11,6 +11,9 @@ from typing import Any
 from polytask.errors import UserError
 from polytask.metrics import Undefined
 
+RUN = "run.json"
+"""The file that a run folder gets when its training has ended."""
+
 
 @dataclass
 class History:
@@ -29,6 +32,8 @@ class History:
     remarks: list[str] = field(default_factory=list)
     """What was left out of the choice and why; batches skipped; why training ended early."""
     stopped_early: bool = False
+    taken_up: str = field(default="", compare=False)
+    """In words, what of an earlier fit in the same folder was gone on with or taken."""
 
     @property
     def best_epoch(self) -> int | None:
@@ -53,14 +58,28 @@ class History:
 
     @classmethod
     def read(cls, folder: Path | str) -> History:
-        """The epochs of a run folder. Raises `UserError` when there is no `metrics.jsonl`."""
+        """The record of a run folder; without choices while the run has not ended.
+
+        Raises `UserError` when there is no `metrics.jsonl`.
+        """
         path = Path(folder) / "metrics.jsonl"
         if not path.exists():
             raise UserError(f"{folder} holds no metrics.jsonl, so it is not a run folder.")
         lines = path.read_text(encoding="utf-8").splitlines()
-        return cls(
-            [{k: Undefined.from_dict(v) for k, v in json.loads(line).items()} for line in lines]
-        )
+        epochs = [{k: Undefined.from_dict(v) for k, v in json.loads(x).items()} for x in lines]
+        run = read_run(Path(folder))
+        if run is None:
+            return cls(epochs)
+        return cls(epochs, run["chosen"], run["remarks"], run["stopped_early"])
+
+
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """The content of a finished run's `run.json`; None when there is no whole one."""
+    try:
+        content = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and "weights" in content else None
 
 
 def plain(value: Any) -> Any:

@@ -23,8 +23,8 @@ from polytask.training._progress import make_progress
 from polytask.training._rules import Score
 from polytask.training._scores import check_repeatable, score
 from polytask.training._settings import Settings, by_name
+from polytask.training._weights import put
 from polytask.training.callbacks import Callback, Callbacks
-from polytask.training.checkpoints import put
 from polytask.training.history import History
 from polytask.training.method import build_method
 from polytask.training.run_folder import RunFolder
@@ -60,7 +60,14 @@ class Trainer:
         device: "auto", "cpu", "cuda", "cuda:N", ...
         seed: of everything random in `fit` (the model is built by then); the caller's random
             states are untouched. On one CPU the same seed gives the same bits.
-        out: folder for `config.yaml`, `environment.json`, `metrics.jsonl` and the weights.
+        out: folder for `config.yaml`, `environment.json`, `metrics.jsonl`, the weights and
+            `run.json`; one process at a time may train in it.
+        resume: with `out`, go on from the state that a killed or interrupted `fit` left there, if
+            its settings and data were the same: on one CPU the result has the same bits as
+            without the kill. "finished" also takes the results of a `fit` that had ended,
+            instead of repeating it. False begins anew.
+        checkpoint_every: with `out`, seconds between two saved states (0: after every step);
+            longer when writing one takes more than a twentieth of that.
         progress: show a bar when stderr is a terminal; log lines otherwise.
         config: further settings to write into `config.yaml`.
 
@@ -92,6 +99,8 @@ class Trainer:
         device: str = "auto",
         seed: int = 0,
         out: Path | str | None = None,
+        resume: bool | str = True,
+        checkpoint_every: float = 30.0,
         progress: bool = True,
         config: Mapping[str, Any] | None = None,
     ) -> None:
@@ -114,7 +123,11 @@ class Trainer:
             checkpoints=dict(checkpoints or {}),
             device=str(device),
             seed=seed,
+            checkpoint_every=checkpoint_every,
         )
+        if resume not in (True, False, "finished"):
+            raise UserError(f"resume must be True, False or 'finished', found {resume!r}.")
+        self.resume = resume
         self.settings.check(self.tasks)
         if not isinstance(model, nn.Module):
             raise UserError(f"the model must be a torch module, found {type(model).__name__}.")
@@ -161,8 +174,13 @@ class Trainer:
         pairs `(inputs, targets)`, or one pair of dictionaries of tensors, which is cut into
         batches here. A task may be missing from a batch, and a label from a task.
 
+        Ctrl-C ends after the running step, with its state saved when there is an `out`; a second
+        one ends at once.
+
         Raises:
-            UserError: batches or validation scores that cannot be used.
+            UserError: batches or validation scores that cannot be used, an `out` that another
+                process trains in, cannot be written to, or holds an unfinished training on
+                other data.
             NonFiniteError: a loss or gradient is not finite; nothing was updated by that batch.
         """
         train = self._as_batches(train, "training", shuffle=True)
