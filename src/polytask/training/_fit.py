@@ -23,6 +23,7 @@ from polytask.training._random import set_random_state
 from polytask.training._resume import Saver, restore
 from polytask.training._rules import Newest, Rule, Score, Scores
 from polytask.training._scores import Scored, reference_scores, score
+from polytask.training._trial import try_out
 from polytask.training._weights import Weights, digest, put, snapshot
 from polytask.training.callbacks import Callback, Callbacks
 from polytask.training.checkpoints import Keeper, Selector
@@ -51,6 +52,7 @@ class Fit:
         settings = trainer.settings
         self.trainer, self.settings = trainer, settings
         self.train, self.val = train, val
+        try_out(trainer, train, val)
         self.callbacks = Callbacks(callbacks)
         self.state = LoopState()
         self.mark: dict[str, Any] = {}
@@ -219,12 +221,13 @@ class Fit:
         if self.saver.due() or self.interrupt.asked:
             self.saver.save(self, running())
         if self.interrupt.asked:
-            log.warning(
-                "interrupted after %s: the state is in %s, and the same call goes on from there",
-                self.state.where_done(),
-                self.saver.path.parent,
-            )
-            raise KeyboardInterrupt
+            stop = KeyboardInterrupt()
+            if self.saver.path.exists():
+                stop.add_note(
+                    f"the state after {self.state.where_done()} is in {self.saver.path.parent}, "
+                    "and the same call goes on from there"
+                )
+            raise stop
 
     def _judge(self, totals: Totals, scored: Scored | None) -> dict[str, Any]:
         """Value the epoch, keep its weights if they may be wanted; the epoch's record."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polytask.errors import UserError
+from polytask.errors import UserError, some
 from polytask.tasks import Task
 from polytask.training._precision import Precision, to_float32
 
@@ -60,9 +60,16 @@ class Forward:
         missing = [name for name in self.tasks if name not in returned]
         if missing:
             raise UserError(
-                f"the model gives no output for {', '.join(missing)}: expected outputs named "
-                f"{', '.join(self.tasks)}, found {', '.join(map(str, returned)) or 'none'}."
+                f"the model gives no output for {some(missing, 80)}: expected outputs named "
+                f"{some(self.tasks, 80)}, found {some(returned, 80) or 'none'}. Name them as the "
+                "tasks."
             )
+        for name in self.tasks:
+            if not isinstance(returned[name], Tensor):
+                raise UserError(
+                    f"the model's output of task {name!r} is a {type(returned[name]).__name__}; "
+                    "expected a tensor. Return the tensor itself, with its graph."
+                )
         return {name: to_float32(returned[name]) for name in self.tasks}, with_graph(shared)
 
     def losses(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Losses:
@@ -98,8 +105,15 @@ def batches_on(batches: Iterable[Any], device: torch.device) -> Iterator[Batch]:
         if not isinstance(targets, Mapping):
             raise UserError(
                 "the targets of a batch must be a dictionary by task name, found "
-                f"{type(targets).__name__}."
+                f"{type(targets).__name__}. Let the loader give {{'task': tensor}}."
             )
+        for name, target in targets.items():
+            if not isinstance(target, Tensor):
+                raise UserError(
+                    f"the target {name!r} of a batch is a {type(target).__name__}; expected a "
+                    "tensor. Convert it (torch.as_tensor), or leave a task without labels out of "
+                    "the batch."
+                )
         yield send_to_device(inputs, device), send_to_device(dict(targets), device)
 
 

@@ -38,7 +38,13 @@ def make_optimizer(
     if isinstance(kind, str) and kind not in OPTIMIZERS:
         raise unknown("optimizer", kind, OPTIMIZERS)
     maker = OPTIMIZERS[kind] if isinstance(kind, str) else kind
-    return maker(trainable(parameters), lr=lr, weight_decay=weight_decay)
+    made = maker(trainable(parameters), lr=lr, weight_decay=weight_decay)
+    if not isinstance(made, Optimizer):
+        raise UserError(
+            f"the function given as optimizer returned a {type(made).__name__}; expected a torch "
+            "optimizer. Let it return the one it builds."
+        )
+    return made
 
 
 def trainable(parameters: Iterable[Tensor]) -> list[Tensor]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polytask.errors import UserError
+from polytask.errors import UserError, some
 from polytask.metrics import Undefined
 from polytask.tasks import Task
 from polytask.training._forward import Forward, batches_on
@@ -100,12 +100,16 @@ def reference_scores(
     scores: dict[str, Score] = {name: given[name] for name in tasks if name in given}
     if missing:
         before, after = all_targets(train, missing), all_targets(val, missing)
+        if absent := [name for name in missing if name not in before]:
+            raise UserError(
+                f"no training batch has a target named {some(map(repr, absent), 80)}; expected one "
+                "for every task. Name the targets as the tasks, or leave such a task out."
+            )
         for name, task in missing.items():
-            if name in before and name in after:
+            if name in after:
                 scores[name] = finite(task.trivial(before[name], after[name]))
             else:
-                where = "validation" if name in before else "training"
-                scores[name] = Undefined(f"the {where} data has no target of this name")
+                scores[name] = Undefined("the validation data has no target of this name")
     return {name: scores[name] for name in tasks}
 
 

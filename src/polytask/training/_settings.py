@@ -61,10 +61,19 @@ class Settings:
             )
 
     def _check_words(self, tasks: Mapping[str, Task]) -> None:
-        if isinstance(self.optimizer, str) and self.optimizer not in OPTIMIZERS:
-            raise unknown("optimizer", self.optimizer, OPTIMIZERS)
-        if isinstance(self.scheduler, str) and self.scheduler not in SCHEDULERS:
-            raise unknown("scheduler", self.scheduler, SCHEDULERS)
+        for word, value, known, made in (
+            ("optimizer", self.optimizer, OPTIMIZERS, "(parameters, lr=, weight_decay=)"),
+            ("scheduler", self.scheduler, SCHEDULERS, "(optimizer, steps)"),
+        ):
+            if isinstance(value, str) and value not in known:
+                raise unknown(word, value, known)
+            if not isinstance(value, str | None) and not callable(value):
+                raise UserError(
+                    f"{word} must be a name or a callable {made}, found a {type(value).__name__}. "
+                    "Pass the class or a function that builds it, not one that is built."
+                )
+        if self.optimizer is None:
+            raise unknown("optimizer", None, OPTIMIZERS)
         if self.precision not in DTYPES:
             raise unknown("precision", self.precision, DTYPES)
         if not isinstance(self.method, str | Balancer):

@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch._dynamo.eval_frame import OptimizedModule
 from torch.utils.data import DataLoader, IterableDataset
 
 from polytask.data import Batches
 from polytask.errors import NonFiniteError, PolytaskError, UserError
+from polytask.kernel.graph import Ownership
+from polytask.kernel.measure import nothing_shared
+from polytask.kernel.problem import Problem, pose
+from polytask.optimization.base import Balancer
 from polytask.training._forward import Forward, batches_on
 
 if TYPE_CHECKING:
@@ -31,9 +36,10 @@ MEMORY = (MemoryError, torch.OutOfMemoryError)
 def try_out(trainer: Trainer, train: Any, val: Any) -> None:
     """Run the model, the losses and the metrics on the first batch of each, learning nothing.
 
-    In evaluation mode and without gradients, so only when there is validation data, where the
+    In evaluation mode, so only when there is validation data, where the
     model must answer so anyway. Batches that cannot be looked at without being used are left
-    out. Random states stay as they are. Cost: two forward passes of one batch.
+    out, and a compiled model is not asked for gradients, which it would have to be compiled
+    for. Random states stay as they are. Cost: two forward passes of one batch.
 
     Raises:
         UserError: a batch, an output, a loss or a metric that does not fit its task.
@@ -52,13 +58,17 @@ def try_out(trainer: Trainer, train: Any, val: Any) -> None:
     try:
         with torch.no_grad(), _random_kept(trainer.device):
             for which, data in (("training", train), ("validation", val)):
+                graph = which == "training" and not _compiled(trainer.model)
                 for inputs, targets in batches_on(first_batch(data), trainer.device):
-                    outputs = _answer(forward, inputs, which)
-                    losses = forward.losses(outputs, targets).values
+                    with torch.set_grad_enabled(graph):
+                        outputs = _answer(forward, inputs, which)
+                        losses = forward.losses(outputs, targets).values
                     if which == "training":
                         _check_finite(trainer, inputs, targets, losses)
                     else:
                         _measure(forward, outputs, targets)
+                    if graph and losses:
+                        _check_graph(trainer.balancer, pose(losses))
     finally:
         trainer.model.train(training)
 
@@ -146,6 +156,24 @@ def _check_finite(
 def _unusable(tensor: Tensor) -> int:
     """How many values are NaN or infinite."""
     return int((~torch.isfinite(tensor)).sum()) if tensor.is_floating_point() else 0
+
+
+def _compiled(model: nn.Module) -> bool:
+    """Whether a graph of the evaluation mode would have to be compiled for nothing."""
+    return any(isinstance(module, OptimizedModule) for module in model.modules())
+
+
+def _check_graph(balancer: Balancer, problem: Problem) -> None:
+    """Raise `UserError` when a method that reads gradients finds nothing that tasks share."""
+    if balancer.statistic not in ("tail", "exact") or len(problem) < 2:
+        return
+    graph = Ownership(problem.losses)
+    try:
+        graph.refuse_opaque(None)
+    except UserError:
+        return  # the step knows whether features= make up for it
+    if not graph.shared_parameters():
+        nothing_shared(problem, balancer.statistic)
 
 
 def described(inputs: Any) -> str:

@@ -17,6 +17,7 @@ from polytask.errors import UserError, unknown
 from polytask.files import write_text
 from polytask.kernel.cross import Cross, cross_gramian
 from polytask.kernel.measure import Discovery
+from polytask.training._rows import count_rows, cut_rows, rows_drawn_from
 from polytask.training.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ class ConflictRecorder(Callback):
     shared, a half without labels, a model that refuses a smaller batch) is passed over and
     counted in the record with its cause; it never ends a training.
 
-    Cost: two forward passes on half a batch, and the statistic twice, at the recorded steps; no
-    more memory than a step. With `out`, the trainer keeps the record in `conflict.json`.
+    Cost, at the recorded steps: two forward passes on half a batch, and the statistic twice; no
+    more memory than a step and, with 'exact', two gradients a task. In the trainer's `out`, if
+    there is one, the record is `conflict.json`.
 
     Args:
         every: batches from one recording to the next. By default `samples` recordings are spread
@@ -121,7 +123,7 @@ class ConflictRecorder(Callback):
         self._resumed = False
         train = trainer._fit.train if trainer._fit is not None else None
         self._batches = len(train) if isinstance(train, Sized) else None
-        self._rows = _rows_in(train)
+        self._rows = rows_drawn_from(train)
         self._write(trainer)
 
     def on_batch_begin(self, trainer: Trainer, batch_index: int) -> None:
@@ -162,7 +164,7 @@ class ConflictRecorder(Callback):
     def _measure(
         self, trainer: Trainer, inputs: Any, targets: Mapping[str, Tensor]
     ) -> Cross | None:
-        rows = _count(targets)
+        rows = count_rows(targets)
         if rows < FEWEST_ROWS:
             raise UserError(f"a batch had fewer than {FEWEST_ROWS} rows")
         # A stream of its own for every batch, so that a resumed training draws the same halves.
@@ -170,8 +172,8 @@ class ConflictRecorder(Callback):
         order = torch.from_numpy(draw.permutation(rows)).to(trainer.device)
 
         def losses(half: Tensor) -> dict[str, Tensor]:
-            outputs, _ = trainer.forward(_rows_of(inputs, half, rows))
-            return trainer.forward.losses(outputs, _rows_of(targets, half, rows)).values
+            outputs, _ = trainer.forward(cut_rows(inputs, half, rows))
+            return trainer.forward.losses(outputs, cut_rows(targets, half, rows)).values
 
         scaler = trainer.precision.scaler
         return cross_gramian(
@@ -190,7 +192,7 @@ class ConflictRecorder(Callback):
     def _fraction(self, targets: Mapping[str, Tensor]) -> float:
         """The share of all rows that the batch holds; 0 where their number is not known."""
         if self._rows is not None:
-            return min(1.0, _count(targets) / self._rows)
+            return min(1.0, count_rows(targets) / self._rows)
         return 1 / self._batches if self._batches else 0.0
 
     def _keep(self, found: Cross, fraction: float) -> bool:
@@ -223,36 +225,6 @@ def _short(value: Tensor) -> float | None:
     """A number with six digits; None for none."""
     number = float(value)
     return float(f"{number:.{DIGITS}g}") if math.isfinite(number) else None
-
-
-def _count(targets: Mapping[str, Tensor]) -> int:
-    return max((len(target) for target in targets.values()), default=0)
-
-
-def _rows_in(batches: Any) -> int | None:
-    """How many rows an epoch draws from, where the batches or their data set tell."""
-    for held in (getattr(batches, "n", None), getattr(batches, "dataset", None)):
-        if isinstance(held, int | Sized):
-            return held if isinstance(held, int) else len(held)
-    return None
-
-
-def _rows_of(batch: Any, rows: Tensor, count: int) -> Any:
-    """Some rows of a batch of `count` rows, whatever dictionaries and lists its tensors lie in.
-
-    Raises `UserError` for anything that cannot be cut by rows.
-    """
-    if isinstance(batch, Tensor) and batch.dim() and len(batch) == count:
-        return batch.index_select(0, rows.to(batch.device))
-    if isinstance(batch, Mapping):
-        return {name: _rows_of(value, rows, count) for name, value in batch.items()}
-    if isinstance(batch, list | tuple) and not hasattr(batch, "_fields"):
-        return type(batch)(_rows_of(value, rows, count) for value in batch)
-    single = isinstance(batch, Tensor) and not batch.dim()
-    if batch is None or isinstance(batch, bool | int | float) or single:
-        return batch
-    what = f"shape {tuple(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
-    raise UserError(f"a batch of {count} rows cannot be cut: it holds {what}")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from polytask.errors import UserError
-from polytask.files import clear_leftovers, make_folder, write_text
+from polytask.files import check_place, clear_leftovers, write_text
 from polytask.training._weights import Weights, digest, load_weights, save_weights
 from polytask.training.history import RUN, History, plain, read_run
 
@@ -31,7 +31,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = make_folder(Path(path))
+        self.path = check_place(Path(path))
 
     def start(
         self, config: Mapping[str, Any], environment: Mapping[str, Any], *, anew: bool = True

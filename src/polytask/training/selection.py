@@ -46,7 +46,7 @@ def check_rule(word: str, tasks: Mapping[str, Task]) -> None:
     kind, colon, name = str(word).partition(":")
     if kind == "main" and colon:
         if name not in tasks:
-            raise unknown("task in select='main:NAME'", name, tasks)
+            raise unknown("task in select='main:NAME':", name, tasks)
     elif word not in WORDS or word == "main:NAME":
         raise unknown("selection rule", word, WORDS)
     elif not any(task.role == "main" for task in tasks.values()):

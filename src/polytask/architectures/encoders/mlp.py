@@ -50,13 +50,13 @@ class MLP(nn.Module):
             raise UserError(f"dropout must be in [0, 1), found {dropout!r}.")
         if embedding is not None:
             positive_ints("embedding", (embedding,), may_be_empty=False)
+        refuse_other("mlp", spec)
         if spec.image is not None or not (spec.numeric or spec.categorical):
             found = f"an image {tuple(spec.image)}" if spec.image else "no columns"
             raise UserError(
                 f"the encoder mlp reads numeric and categorical columns, found {found}. "
                 "For images use the encoder resnet."
             )
-        refuse_other("mlp", spec)
         self.numeric = int(spec.numeric)
         columns = [(codes, embedding or _embedding_width(codes)) for codes in spec.categorical]
         self.embeddings = nn.ModuleList(_Category(codes, width) for codes, width in columns)
