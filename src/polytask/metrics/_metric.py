@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from polytask.errors import NonFiniteError, UserError, need, unknown
+from polytask.errors import NonFiniteError, PolytaskError, UserError, need, unknown
+from polytask.metrics import _angle as angle
 from polytask.metrics import _classification as classification
 from polytask.metrics import _regression as regression
 from polytask.metrics._subject import Subject
@@ -34,6 +35,7 @@ _WORDS: dict[str, _Word] = {
     "mae": _Word("min", ("regression",), "MomentState", regression.mae),
     "r2": _Word("max", ("regression",), "MomentState", regression.r2),
     "pearson": _Word("max", ("regression",), "MomentState", regression.pearson),
+    "mean_angle": _Word("min", ("regression",), "AngleState", angle.mean_angle),
     "auroc": _Word("max", CLASSES, "ScoreState", classification.auroc),
     "average_precision": _Word("max", CLASSES, "ScoreState", classification.average_precision),
     "log_loss": _Word("min", CLASSES, "LossState", classification.mean_loss),
@@ -153,14 +155,39 @@ class Accumulator:
         elif summary is None:
             value = NO_LABEL
         else:
-            found = self.metric.function(*summary)
-            value = found if isinstance(found, Undefined) else float(found)
+            value = self._own(*summary)
         if not isinstance(value, Undefined) and not math.isfinite(value):
             raise NonFiniteError(
                 f"task {self.task.name!r}: metric {self.metric.name!r} came out as {value}; "
                 "look for infinite or overflowing model outputs."
             )
         return value
+
+    def _own(self, output: Tensor, target: Tensor) -> float | Undefined:
+        """What the user's function says. Raises `UserError` when it fails or gives no number."""
+        assert self.metric.function is not None
+        what = f"task {self.task.name!r}: metric {self.metric.name!r}"
+        shapes = f"outputs {list(output.shape)} and targets {list(target.shape)}"
+        try:
+            found: Any = self.metric.function(output, target)
+        except (PolytaskError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            said = " ".join(str(error).split())[:160].rstrip(".")
+            raise UserError(
+                f"{what} raised {type(error).__name__}: {said}, for {shapes}; expected one number. "
+                "Call its function by hand on two such tensors."
+            ) from error
+        if isinstance(found, Undefined):
+            return found
+        try:
+            return float(found)
+        except (TypeError, ValueError, RuntimeError):
+            kind = f"shape {list(found.shape)}" if isinstance(found, Tensor) else ""
+            raise UserError(
+                f"{what} returned {kind or type(found).__name__} for {shapes}; expected one number, "
+                "or polytask's Undefined. Reduce it to one, with .mean() for instance."
+            ) from None
 
     def _check(self, output: Tensor, target: Tensor) -> None:
         """Refuse labelled elements from which no honest number can come."""

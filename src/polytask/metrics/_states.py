@@ -21,6 +21,7 @@ from torchmetrics.functional.classification import (
 )
 from torchmetrics.utilities import dim_zero_cat
 
+from polytask.metrics import _angle as angle
 from polytask.metrics._classification import Counts, Scores, Total
 from polytask.metrics._regression import Moments
 from polytask.metrics._subject import Subject, codes, unscale
@@ -86,6 +87,29 @@ class MomentState(State):
         n, squared, absolute, t, tt, p, pp, tp = self.sums.unbind(0)
         varies = self.high > self.low
         return Moments(n, squared, absolute, t, tt, p, pp, tp, varies[0], varies[1])
+
+
+class AngleState(State):
+    """Sum and number of angles between predicted and true directions, in target units."""
+
+    degrees: Tensor
+    count: Tensor
+
+    def __init__(self, task: Subject) -> None:
+        super().__init__(task)
+        self.add_state("degrees", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, output: Tensor, target: Tensor) -> None:
+        """Take labelled items `[n, size]`; a target that lacks an element, or is 0, has none."""
+        known = target.isfinite().all(1) & (target != 0).any(1)
+        predicted = unscale(self.task, output[known].double())
+        self.degrees += angle.between(predicted, target[known].double()).sum()
+        self.count += known.sum()
+
+    def summary(self) -> angle.Angles:
+        """Everything seen."""
+        return angle.Angles(self.degrees, self.count, self.task.size)
 
 
 class CountState(State):

@@ -115,6 +115,11 @@ def _metrics(task: Task) -> tuple[str | Metric, ...]:
             f"task {task.name!r}: r2 may not be the primary metric, because relative changes of a "
             "score that can be 0 or negative say nothing; put rmse or mae before it."
         )
+    if found[0].name == "mean_angle" and found[0].function is None and task.size < 2:
+        raise UserError(
+            f"task {task.name!r}: mean_angle is the angle between directions and needs at least "
+            f"2 outputs; found size={task.size}. Use rmse or mae."
+        )
     return given
 
 
