@@ -29,7 +29,10 @@ def settings(**changes):
 
 def facts(plan, redrawn=0.2):
     return {
-        "tasks": {t: dict(f, trivial=0.5) for t, f in plan.settings.tasks.items()},
+        "tasks": {
+            t: dict(f, trivial=3.0 if f["direction"] == "min" else 0.5)
+            for t, f in plan.settings.tasks.items()
+        },
         "dataset": {"name": "houses", "n": 100, "splits": {"train": 70, "val": 15, "test": 15}},
         "redrawn": redrawn,
     }

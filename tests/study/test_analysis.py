@@ -298,3 +298,15 @@ def test_one_seed_claims_nothing_about_intervals_or_other_seeds():
     assert "One seed gives no interval." in verdict["confidence_note"]
     assert "same for all seeds" not in verdict["confidence_note"]
     assert "every seed" not in verdict["sentence"]
+
+
+def test_networks_that_learned_nothing_are_said():
+    def score(unit, task, part):
+        # Worse than a constant on price, better on sold; the shared network a little better.
+        better = 0.001 * unit.config["seed"] + (0.02 if len(unit.config["tasks"]) > 1 else 0.0)
+        return 3.2 - better if task == "price" else 0.8 + better
+
+    said = [r for r in run({}, score=score)["remarks"] if "nothing was learned" in r]
+    assert len(said) == 1
+    assert said[0].startswith("On price neither")
+    assert not any("nothing was learned" in r for r in run({})["remarks"])

@@ -14,6 +14,8 @@ from torch import Tensor
 from polytask.data.dataset import Dataset
 from polytask.errors import UserError
 
+IMAGE_BLOCK = 1024
+"""Rows of images looked at together."""
 CLIP = 10.0
 """Standardised values are cut off at this many standard deviations."""
 
@@ -72,7 +74,7 @@ class Preprocessor:
         image = dataset.inputs.get("image")
         if image is not None and image.ndim != 4:
             raise UserError(f"image has shape {image.shape}; expected [rows, channels, h, w].")
-        image_mean, image_scale = _fit_image(None if image is None else image[rows])
+        image_mean, image_scale = _fit_image(image, rows)
         spec = InputSpec(
             numeric=len(mean) + len(indicators),
             categorical=tuple(len(seen) + 1 for seen in levels),
@@ -102,9 +104,10 @@ class Preprocessor:
         if self.spec.image is not None:
             image = _get(inputs, "image", self.spec.image)
             shape = (1, -1, 1, 1)
-            centred = image - self.image_mean.reshape(shape)
-            scaled = centred * _inverse(self.image_scale).reshape(shape)
-            out["image"] = torch.from_numpy(scaled.astype(np.float32))
+            # In float32 and in place: images are the one input that can fill the memory.
+            scaled = image - self.image_mean.reshape(shape).astype(np.float32)
+            scaled *= _inverse(self.image_scale).reshape(shape).astype(np.float32)
+            out["image"] = torch.from_numpy(scaled)
         for name, row in self.spec.other:
             out[name] = torch.from_numpy(np.ascontiguousarray(_get(inputs, name, row)))
         return out
@@ -163,14 +166,22 @@ def _fit_numeric(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return median, mean, scale, np.flatnonzero(some).astype(np.int64)
 
 
-def _fit_image(values: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and scale per channel (float64 [C]), empty when there is no image."""
-    if values is None:
+def _fit_image(images: np.ndarray | None, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scale per channel (float64 [C]) over `rows`, empty when there is no image.
+
+    In blocks of rows: no copy of the images is made, in float64 least of all.
+    """
+    if images is None:
         return np.empty(0), np.empty(0)
     axes = (0, 2, 3)
-    sd = values.std(axis=axes, dtype=np.float64)
-    constant = values.max(axis=axes) == values.min(axis=axes)
-    return values.mean(axis=axes, dtype=np.float64), np.where(constant, 0.0, sd)
+    blocks = np.array_split(rows, -(-len(rows) // IMAGE_BLOCK))
+    count = len(rows) * images.shape[2] * images.shape[3]
+    mean = sum(images[b].sum(axis=axes, dtype=np.float64) for b in blocks) / count
+    centre = mean.reshape(1, -1, 1, 1)
+    squares = sum(np.square(images[b] - centre).sum(axis=axes) for b in blocks)
+    low = np.min([images[b].min(axis=axes) for b in blocks], axis=0)
+    high = np.max([images[b].max(axis=axes) for b in blocks], axis=0)
+    return mean, np.where(low == high, 0.0, np.sqrt(squares / count))
 
 
 def _inverse(scale: np.ndarray) -> np.ndarray:

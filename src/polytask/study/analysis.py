@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from polytask.report.words import listing
 from polytask.study.conflict import conflicts
 from polytask.study.folder import Outcome, number
 from polytask.study.plan import Contender, Outcomes, Plan
+from polytask.study.remarks import remarks
 from polytask.study.scores import Yardstick, contrast, delta_m, gain_entries, single_entry
 from polytask.study.settings import Choice
 from polytask.study.statistics import holm, mean_defined, mean_ranks
@@ -60,8 +60,8 @@ def analyse(plan: Plan, facts: Mapping[str, Any], outcomes: Outcomes) -> dict[st
         "seconds": sum(float(o.get("seconds", 0.0)) for o in outcomes.values()),
         "complete": not missing,
         "missing": missing,
-        "remarks": _remarks(candidates, chosen, plan, outcomes) + unmeasured,
     }
+    results["remarks"] = remarks(results, chosen, plan, outcomes) + unmeasured
     return results | {"verdict": verdict(results, chosen, settings.judged)}
 
 
@@ -231,45 +231,6 @@ def _missing(plan: Plan, outcomes: Outcomes) -> list[str]:
             waiting.append(f"{contender.id}: seeds {', '.join(seeds)}")
     waiting += [u.id for u in plan.boosting() if u.hash not in outcomes]
     return waiting
-
-
-def _remarks(
-    candidates: list[dict[str, Any]],
-    chosen: dict[str, Any] | None,
-    plan: Plan,
-    outcomes: Outcomes,
-) -> list[str]:
-    """What a reader must know beside the numbers."""
-    said: list[str] = []
-    if along := [t for t in plan.settings.tasks if t not in plan.settings.judged]:
-        said.append(
-            f"{listing(along)} {'is' if len(along) == 1 else 'are'} auxiliary: trained along, left "
-            "out of Δm and of the verdict."
-        )
-    for candidate in [chosen] if chosen else []:
-        for task, reason in candidate["delta_m"]["left_out"].items():
-            said.append(f"{task} is left out of Δm ({reason}).")
-    for candidate in candidates:
-        seeds = sorted({f["seed"] for f in candidate["failed"] if f["lr"] == candidate["lr"]})
-        if seeds:
-            listed = ", ".join(map(str, seeds))
-            said.append(f"{candidate['label']}: seed {listed} failed and is left out.")
-    edges = (plan.settings.lr[0], plan.settings.lr[-1])
-    if len(plan.settings.lr) > 2:
-        at_edge = [c.id for c in plan.contenders if plan.chosen_lr(c, outcomes) in edges]
-        if at_edge:
-            said.append(
-                f"The best learning rate is the smallest or largest that was tried for "
-                f"{len(at_edge)} of {len(plan.contenders)} networks; a wider grid may do better."
-            )
-    loads = [outcomes[u.hash].get("load") for u in plan.probes() if u.hash in outcomes]
-    busy = max((load for load in loads if load is not None), default=0.0)
-    if busy > 1.5:
-        said.append(
-            f"The machine was busy while costs were measured (load {busy:.1f}): "
-            "step times and the equal-time columns are rough."
-        )
-    return said
 
 
 def _probed(plan: Plan, contender: Contender, outcomes: Outcomes, key: str) -> Any:
