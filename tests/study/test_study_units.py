@@ -73,6 +73,21 @@ def test_a_result_holds_what_the_analysis_reads(tmp_path, dataset):
         assert (tmp_path / "a" / name).exists()
 
 
+def test_recording_conflict_changes_no_number(tmp_path, dataset):
+    plain = carry_out(tmp_path / "a", BASE, dataset)
+    config = BASE | {"conflict": "tail"}
+    recorded = carry_out(tmp_path / "b", config, dataset)
+    record = recorded.pop("conflict")
+    ignored = (*TIMES, "hash")
+    assert {k: v for k, v in recorded.items() if k not in ignored} == {
+        k: v for k, v in plain.items() if k not in ignored
+    }
+    assert "conflict" not in plain
+    assert record["tasks"] == BASE["tasks"]
+    assert len(record["products"]) == 15  # 3 epochs of 5 batches
+    assert record == json.loads((tmp_path / "b" / "conflict.json").read_text())
+
+
 def test_the_equal_time_checkpoint_is_another_epoch_of_the_same_run(tmp_path, dataset):
     # Trained so slowly that later epochs are better: the cut at epoch 1 must be epoch 1.
     config = BASE | {"lr": 1e-4, "epochs": 4, "equal_time": 1}

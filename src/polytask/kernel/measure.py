@@ -406,9 +406,9 @@ def nothing_shared(problem: Problem, kind: str) -> Measured:
     if len(problem) > 1:
         raise UserError(
             f"statistic={kind!r} needs parameters that at least two tasks use, and tasks "
-            f"{', '.join(problem.tasks)} share none that require a gradient. Is the encoder "
-            "frozen, or was it run once per task under separate weights? Use a method that "
-            "needs losses only, or unfreeze the shared part."
+            f"{', '.join(problem.tasks)} share none that require a gradient (is the encoder "
+            "frozen, or run once per task under separate weights?). Unfreeze the shared part, or "
+            "use a method that needs losses only."
         )
     one = torch.ones(1, 1, device=problem.losses[0].device)
     return Measured(one, one.double(), "one task", [])

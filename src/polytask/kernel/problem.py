@@ -65,8 +65,9 @@ def pose(losses: Losses, counts: Mapping[str, int] | None = None) -> Problem:
     for task, loss in present.items():
         if loss.grad_fn is None:
             raise UserError(
-                f"the loss of task {task!r} carries no gradient; leave an absent task out of "
-                "losses, and compute the loss outside torch.no_grad()."
+                f"the loss of task {task!r} carries no gradient; expected one computed from the "
+                "model's outputs, without detach() or torch.no_grad(). Leave an absent task out of "
+                "losses."
             )
     return Problem(tuple(present), tuple(present.values()))
 
@@ -84,7 +85,8 @@ def total(task: str, loss: Tensor | Sequence[Tensor]) -> Tensor:
             found = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
             raise UserError(
                 f"the loss of task {task!r} must be a scalar tensor, or a list of them to be "
-                f"summed; found {found}{' in the list' if several else ''}."
+                f"summed; found {found}{' in the list' if several else ''}. Reduce it, as by "
+                ".mean()."
             )
     if not parts:
         raise UserError(

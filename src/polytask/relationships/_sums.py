@@ -42,17 +42,24 @@ def read_steps(
     i, j = np.triu_indices(size)
     cross[:, i, j] = cross[:, j, i] = rows
     squares = cross.diagonal(axis1=1, axis2=2)
-    usual = np.full_like(lengths, np.nan)
+    known = np.where(np.isfinite(squares), lengths, np.nan)
+    relative = np.empty_like(known)
     for part in _parts(count):
-        for task in range(size):
-            known = lengths[part, task][np.isfinite(squares[part, task])]
-            usual[part, task] = np.median(known) if len(known) else np.nan
-    relative = lengths / usual
+        relative[part] = known[part] / _medians(known[part])
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.clip(relative[:, :, None] / relative[:, None, :], 1 / MOST, MOST)
     own = squares[:, :, None] * ratio
     missing = ~(np.isfinite(cross) & np.isfinite(own) & np.isfinite(own.transpose(0, 2, 1)))
     return Steps(np.where(missing, np.nan, cross), np.where(missing, np.nan, own))
+
+
+def _medians(values: Array) -> Array:
+    """Median of every column, NaN left out; NaN where there is nothing else."""
+    ordered = np.sort(values, axis=0)  # NaN comes last
+    count = np.isfinite(values).sum(0)
+    columns = np.arange(values.shape[1])
+    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(values) - 1)
+    return np.asarray((ordered[low, columns] + ordered[high, columns]) / 2)
 
 
 def _parts(count: int) -> list[Whole]:

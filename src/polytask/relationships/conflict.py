@@ -41,6 +41,8 @@ class Conflict:
     """[T, T]; 0 on the diagonal."""
     null: Array
     """[T, T]: what 95 % of pairs with unrelated gradients, and this noise, would stay below."""
+    groups: Whole
+    """[T, T]: independent groups behind the error, blocks or seeds; freedom is one less."""
     counts: Whole
     """[T, T]: recorded steps that measured both tasks."""
     samples: int
@@ -53,13 +55,13 @@ class Conflict:
     def to_dict(self) -> dict[str, Any]:
         """JSON: numbers, or `{"undefined": reason}`."""
 
-        def table(values: Array) -> list[list[Any]]:
+        def table(values: Array | Whole) -> list[list[Any]]:
             return [
                 [
-                    {"undefined": self.reasons[i, j]} if (i, j) in self.reasons else float(value)
+                    {"undefined": self.reasons[i, j]} if (i, j) in self.reasons else value
                     for j, value in enumerate(row)
                 ]
-                for i, row in enumerate(values)
+                for i, row in enumerate(values.tolist())
             ]
 
         return {
@@ -68,6 +70,7 @@ class Conflict:
             "cosine": table(self.cosine),
             "standard_error": table(self.standard_error),
             "null": table(self.null),
+            "groups": table(self.groups),
             "samples": self.samples,
             "seeds": self.seeds,
             "blocks": self.blocks,
@@ -95,7 +98,8 @@ def estimate(records: Sequence[Mapping[str, Any]]) -> Conflict:
     larger error. With one or two, errors and levels are about those networks alone.
 
     The cosine plus or minus the error times the 97.5 % quantile of Student's t, with one degree
-    of freedom less than blocks (or seeds), holds the truth in about 95 of 100 cases.
+    of freedom less than the blocks (or seeds) behind it, `groups`, holds the truth in about 95 of
+    100 cases.
 
     **Null level**: that quantile times the standard error of mean x_ij, from blocks or from seeds
     as above, over sqrt(mean x_ii mean x_jj). The cosine of an unrelated pair lies above it in one
@@ -132,10 +136,13 @@ def estimate(records: Sequence[Mapping[str, Any]]) -> Conflict:
     sums = Sums(blocks, size)
     by_seed = Sums(seeds, size) if len(seeds) >= FEWEST_SEEDS else sums
     cosine, within = sums.cosine()
-    error = np.fmax(within, by_seed.cosine()[1])
+    between = by_seed.cosine()[1]
+    error = np.fmax(within, between)
     samples = sum(len(seed.cross) for seed in seeds)
     reasons = _reasons(sums, within, tasks, samples)
     cosine, null = np.clip(cosine, -1.0, 1.0), np.minimum(_level(sums, by_seed), 1.0)
+    groups = np.where(between > within, by_seed.groups, sums.groups)
+    np.fill_diagonal(groups, sums.groups.diagonal())
     for values, own in ((cosine, 1.0), (error, 0.0), (null, 0.0)):
         np.fill_diagonal(values, own)
         for place in reasons:
@@ -146,6 +153,7 @@ def estimate(records: Sequence[Mapping[str, Any]]) -> Conflict:
         cosine=cosine,
         standard_error=error,
         null=null,
+        groups=groups,
         counts=sums.counts.sum(0),
         samples=samples,
         seeds=len(seeds),
@@ -159,7 +167,8 @@ def _level(sums: Sums, by_seed: Sums) -> Array:
     within, between = sums.error_of(sums.cross), by_seed.error_of(by_seed.cross)
     wide = between > within
     freedom = np.where(wide, by_seed.groups, sums.groups) - 1
-    return np.asarray(_student(freedom) * np.where(wide, between, within) / sums.scale())
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(_student(freedom) * np.where(wide, between, within) / sums.scale())
 
 
 def _reasons(

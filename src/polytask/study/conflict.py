@@ -18,9 +18,9 @@ def conflicts(
     """One entry per architecture, of plain `linear` at its chosen rate; and remarks.
 
     An entry is `{"architecture", "method", "statistic", "tasks", "cosine", "standard_error",
-    "null", "samples", "seeds", "blocks"}`, see `polytask.relationships.estimate`. `runs` are the
-    finished runs by contender. An architecture whose runs measured nothing has a remark instead;
-    one without a finished run has neither.
+    "null", "groups", "samples", "seeds", "blocks"}`, see `polytask.relationships.estimate`.
+    `runs` are the finished runs by contender. An architecture whose runs measured nothing has a
+    remark instead; one without a finished run has neither.
     """
     found, remarks = [], []
     for contender in plan.candidates:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from polytask.errors import UserError, unknown
+from polytask.errors import UserError, some, unknown
 from polytask.optimization.base import Balancer
 from polytask.tasks import Task
 from polytask.training._optim import OPTIMIZERS, SCHEDULERS, OptimizerMaker, SchedulerMaker
@@ -84,7 +84,7 @@ class Settings:
         check_rule(self.select, tasks)
         for name, score in self.reference.items():
             if name not in tasks:
-                raise unknown("task in reference=", name, tasks)
+                raise unknown("task in reference=:", name, tasks)
             _number(f"reference[{name!r}]", score)
         for name, epoch in self.checkpoints.items():
             if name in RESERVED or not str(name).isidentifier():
@@ -124,7 +124,10 @@ def by_name(tasks: Mapping[str, Task] | Any) -> dict[str, Task]:
     listed = list(tasks.values() if isinstance(tasks, Mapping) else tasks)
     for task in listed:
         if not isinstance(task, Task):
-            raise UserError(f"expected a polytask.Task, found {type(task).__name__}.")
+            raise UserError(
+                f"expected a polytask.Task, found {type(task).__name__} {task!r}. Describe every "
+                "task, as in Task('price', 'regression')."
+            )
     named = {task.name: task for task in listed}
     if isinstance(tasks, Mapping) and list(tasks) != list(named):
         raise UserError(
@@ -133,9 +136,10 @@ def by_name(tasks: Mapping[str, Task] | Any) -> dict[str, Task]:
         )
     if len(named) < len(listed) or not named:
         raise UserError(
-            f"expected tasks with different names, found {', '.join(t.name for t in listed)}."
+            f"expected tasks with different names, found {some(t.name for t in listed)}. Rename "
+            "all but one."
             if named
-            else "a training needs at least one task, found none."
+            else "a training needs at least one task, found none. Pass tasks by name or in a list."
         )
     return named
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._dynamo.eval_frame import OptimizedModule
 from torch.utils.data import DataLoader, IterableDataset
 
 from polytask.data import Batches
@@ -63,12 +62,12 @@ def try_out(trainer: Trainer, train: Any, val: Any) -> None:
                     with torch.set_grad_enabled(graph):
                         outputs = _answer(forward, inputs, which)
                         losses = forward.losses(outputs, targets).values
+                        if graph and losses:
+                            _check_graph(trainer.balancer, pose(losses))
                     if which == "training":
                         _check_finite(trainer, inputs, targets, losses)
                     else:
                         _measure(forward, outputs, targets)
-                    if graph and losses:
-                        _check_graph(trainer.balancer, pose(losses))
     finally:
         trainer.model.train(training)
 
@@ -160,7 +159,8 @@ def _unusable(tensor: Tensor) -> int:
 
 def _compiled(model: nn.Module) -> bool:
     """Whether a graph of the evaluation mode would have to be compiled for nothing."""
-    return any(isinstance(module, OptimizedModule) for module in model.modules())
+    # By name: importing torch's compiler takes seconds.
+    return any(type(module).__name__ == "OptimizedModule" for module in model.modules())
 
 
 def _check_graph(balancer: Balancer, problem: Problem) -> None:
