@@ -1,6 +1,8 @@
 """`polytask compare` from a CSV with missing labels to a verdict and a report."""
 
+import html
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +40,13 @@ def test_from_csv_to_verdict(patients: Path, tmp_path: Path) -> None:
         for text in ("442 rows", "target high: binary", "leans", "candidate", "report: ")
     ]
     assert told == sorted(told)
-    assert (out / "report.html").is_file()
+    page = (out / "report.html").read_text(encoding="utf-8")
+    given = shlex.join(["polytask", "compare", *map(str, words)])
+    assert json.loads((out / "results.json").read_text())["command"] == given
+    assert html.escape(given, quote=False).replace("'", "&#39;") in page
+    written = polytask("report", out)
+    assert written.returncode == 0, written.stderr
+    assert (out / "report.html").read_text(encoding="utf-8") == page
 
     # The resolved settings it wrote are a study of their own, and nothing is trained again.
     before = {file: file.stat().st_mtime_ns for file in out.glob("runs/*/result.json")}
@@ -53,5 +61,5 @@ def test_from_csv_to_verdict(patients: Path, tmp_path: Path) -> None:
     # The folder of a study is not the place for a model, nor for a study of other data.
     model = polytask("train", *words[:5], "--out", out)
     assert (model.returncode, "holds other files" in model.stderr) == (2, True)
-    other = polytask("compare", *words[:4], "--out", out)
+    other = polytask("compare", *words[:4], "bmi:regression", "--out", out)
     assert (other.returncode, "study of other data" in other.stderr) == (2, True)

@@ -6,11 +6,11 @@ import copy
 import json
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from report_page import Page, page, row_of
 
 from polytask.errors import UserError
 from polytask.report import write_report
@@ -19,7 +19,6 @@ from polytask.report.numbers import fixed, number, signed
 from polytask.report.results import read
 
 Study = dict[str, Any]
-VOID = {"meta", "br", "img", "input", "link", "hr"}
 
 
 @pytest.fixture
@@ -32,69 +31,32 @@ def study(study: Study) -> Study:
     return study
 
 
-class Page(HTMLParser):
-    """Visible text, tables as rows of (text, data-value), tags; fails on tags that do not match."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.tables: list[list[list[tuple[str, float | None]]]] = []
-        self.text = ""
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            value = dict(attrs).get("data-value")
-            self.tables[-1][-1].append(("", None if value is None else float(value)))
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.text += data
-        if "td" in self.open or "th" in self.open:
-            text, value = self.tables[-1][-1][-1]
-            self.tables[-1][-1][-1] = (text + data, value)
-
-
-def page(study: Study) -> Page:
-    return Page(render(read(study)))
-
-
-def row_of(table: list[list[tuple[str, float | None]]], label: str) -> list[float | None]:
-    return next([value for _, value in row[1:]] for row in table if row[0][0].startswith(label))
-
-
-def test_the_numbers_of_the_table_are_those_of_the_results(study: Study) -> None:
-    table = page(study).tables[0]
+def test_the_numbers_of_the_tables_are_those_of_the_results(study: Study) -> None:
+    summary, scores = page(study).tables[:2]
     tasks = list(study["tasks"])
     for candidate in study["candidates"]:
-        assert row_of(table, candidate["label"]) == [
+        assert row_of(summary, candidate["label"]) == [
             candidate["delta_m"]["mean"],
             candidate["equal_time"]["delta_m"]["mean"],
             candidate["mean_rank"],
             candidate["cost"]["relative"],
             candidate["cost"]["peak_memory_mb"],
-            *(candidate["tasks"][task]["mean"] for task in tasks),
         ]
+        means = [candidate["tasks"][task]["mean"] for task in tasks]
+        assert row_of(scores, candidate["label"]) == means
     singles = [study["single_task"][task]["mean"] for task in tasks]
-    assert row_of(table, "single-task")[5:] == singles
-    assert row_of(table, "best constant")[5:] == [study["tasks"][t]["trivial"] for t in tasks]
+    assert row_of(scores, "single-task") == singles
+    assert row_of(scores, "best constant") == [study["tasks"][t]["trivial"] for t in tasks]
     boosted = [study["boosting"][task]["mean"] for task in tasks]
-    assert row_of(table, "gradient boosting") == [None] * 5 + boosted
+    assert row_of(scores, "gradient boosting") == boosted
+
+
+def test_two_tasks_fit_into_one_table(make: Callable[..., Study]) -> None:
+    study = make(("price", "sold"), epochs=3)
+    table = page(study).tables[0]
+    candidate = study["candidates"][1]
+    means = [candidate["tasks"][task]["mean"] for task in ("price", "sold")]
+    assert row_of(table, candidate["label"])[5:] == means
 
 
 def test_the_text_of_a_cell_is_its_value_rounded(study: Study) -> None:
@@ -176,7 +138,7 @@ def test_undefined_is_a_word_with_its_reason_on_hover_and_below(study: Study) ->
     assert f"undefined: {why}" in whole.text
     hovers = [a for tag, a in whole.tags if tag == "td" and a.get("title") == why]
     assert len(hovers) == len(study["candidates"])
-    assert "undefined1" in [text for text, _ in whole.tables[0][3]]
+    assert "undefined1" in [text for text, _ in whole.tables[1][3]]
 
 
 def test_an_incomplete_study_says_so_before_anything_else(study: Study) -> None:
@@ -187,6 +149,17 @@ def test_an_incomplete_study_says_so_before_anything_else(study: Study) -> None:
     assert "pcgrad, seed 3" in text
 
 
+def test_the_best_constant_keeps_its_digits_where_every_run_failed(study: Study) -> None:
+    gone = {"undefined": "no finished run has this score"}
+    for entry in [*study["single_task"].values(), *study["boosting"].values()]:
+        entry.update(mean=gone, sd=None, test=[])
+    for candidate in study["candidates"]:
+        for entry in candidate["tasks"].values():
+            entry.update(mean=gone, sd=None, test=[])
+    constant = next(row for row in page(study).tables[1] if row[0][0] == "best constant")
+    assert [text for text, _ in constant[1:]] == ["109\u202f200", "0.516", "0.426"]
+
+
 def test_failures_are_listed_with_their_cause(study: Study) -> None:
     study["candidates"][2]["failed"] = [{"seed": 2, "lr": 0.001, "cause": "out of memory"}]
     study["single_task"]["sold"]["failed"] = [{"seed": 0, "cause": "killed"}]
@@ -194,6 +167,7 @@ def test_failures_are_listed_with_their_cause(study: Study) -> None:
     assert "pcgrad, seed 2, learning rate 0.001 failed: out of memory" in whole.text
     assert "single-task, sold, seed 0 failed: killed" in whole.text
     assert "1 failed" in whole.text
+    assert whole.text.index("2 runs failed.") < whole.text.index("Sharing helps")
 
 
 def test_the_verdict_comes_first_and_every_task_has_a_card(study: Study) -> None:
@@ -227,13 +201,13 @@ def test_a_sign_marks_what_holm_leaves_standing(study: Study) -> None:
     for candidate in study["candidates"]:
         for entry in candidate["tasks"].values():
             entry.update(p_holm=0.2)
-    assert not any("▲" in text for row in page(study).tables[0] for text, _ in row)
+    assert not any("▲" in text for row in page(study).tables[1] for text, _ in row)
     entry = study["candidates"][0]["tasks"]["sold"]
     entry.update(p_holm=0.01, gain_mean=-3.0)
-    signs = [text for row in page(study).tables[0] for text, _ in row if "▼" in text]
+    signs = [text for row in page(study).tables[1] for text, _ in row if "▼" in text]
     assert len(signs) == 1
     entry["gain"] = entry["gain"][:4]  # four seeds lean, whatever the p-value
-    assert not any("▼" in text for row in page(study).tables[0] for text, _ in row)
+    assert not any("▼" in text for row in page(study).tables[1] for text, _ in row)
 
 
 def test_reproduction_and_configuration(study: Study) -> None:
@@ -243,6 +217,8 @@ def test_reproduction_and_configuration(study: Study) -> None:
     assert study["environment"]["torch"] in text
     del study["command"]
     study["config"]["out"] = "runs/my houses"
+    study["dataset"]["card"] = {"carriers": [{"client": "pip"}], "rows": 3}
+    assert "carriers.1.client" in page(study).text
     assert "polytask compare 'runs/my houses/study.yaml'" in page(study).text
     assert f"polytask[app]=={study['polytask']}" in text
 
@@ -258,7 +234,10 @@ def test_a_large_study_stays_small(make: Callable[..., Study], tmp_path: Path) -
     names = tuple(f"task_number_{i}" for i in range(10))
     methods = tuple(f"method_{i}" for i in range(12))
     study = make(names, methods, seeds=10, epochs=100)
-    assert write_report(study, tmp_path / "report.html").stat().st_size < 3_000_000
+    assert len(study["conflict"][0]["cosine"]) == 10
+    size = write_report(study, tmp_path / "report.html").stat().st_size
+    print(f"10 tasks, 12 methods, 10 seeds, 100 epochs: {size / 1e6:.2f} MB")
+    assert size < 3_000_000
 
 
 def test_write_report_replaces_in_one_go_and_reads_files(study: Study, tmp_path: Path) -> None:

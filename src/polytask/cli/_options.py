@@ -32,8 +32,15 @@ EXAMPLES = {
     "predict": """Example:
   polytask predict --model models/houses --data new.csv --out preds.csv
 """,
+    "report": """Example:
+  polytask report runs/adult runs/digits --out studies.html
+""",
     "list": """Example:
   polytask list methods '*grad*'
+""",
+    "data": """Example:
+  polytask data fetch adult yeast
+  POLYTASK_CACHE=/data/sets polytask data fetch --all
 """,
     "env": """Example:
   polytask env --json
@@ -177,6 +184,21 @@ Select = Annotated[
             "How the epoch is chosen on validation: mean_gain, mean_rank, main:TASK or loss. "
             "[default: mean_gain]"
         ),
+    ),
+]
+Resume = Annotated[
+    bool | None,
+    Parameter(
+        group=OUTPUT,
+        help="Go on with what an interrupted or finished training left in --out. [default: yes]",
+    ),
+]
+CheckpointEvery = Annotated[
+    float | None,
+    Parameter(
+        group=RUNNING,
+        metavar="SECONDS",
+        help="Save a running training so often; a kill loses no more than that. [default: 30]",
     ),
 ]
 Progress = Annotated[

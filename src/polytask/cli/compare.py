@@ -13,6 +13,7 @@ from polytask.cli import _options as options
 from polytask.cli._checks import check, check_data
 from polytask.cli._config import Settings, gather
 from polytask.cli._data import check_words
+from polytask.cli._line import command_line
 from polytask.cli._show import console, quiet_stdout, show_dataset, show_plan, spoken
 from polytask.study.settings import Choice
 
@@ -88,6 +89,7 @@ def compare(
         ),
     ] = None,
     device: options.Device = None,
+    checkpoint_every: options.CheckpointEvery = None,
     max_time: Annotated[
         str | None,
         Parameter(
@@ -124,7 +126,9 @@ def compare(
         from polytask.study import compare as study
 
         shown = partial(show_dataset, screen)
-        result = study(plain(source), **arguments(settings), on_data=shown)
+        result = study(
+            plain(source), **arguments(settings), on_data=shown, command=command_line()
+        )
         if settings.get("dry_run"):
             show_plan(screen, result.results["plan"])
         elif not json:

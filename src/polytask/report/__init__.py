@@ -1,8 +1,9 @@
-"""Showing a study: one self-contained HTML file, and the verdict in the terminal.
+"""Showing studies: one self-contained HTML file, and the verdict in the terminal.
 
-The only input is the `results.json` of a study (a dict, a file, or its folder); nothing
-is recomputed here, so every number on the page is a number of that file. Names are loaded
-when first used: importing this package costs nothing.
+The only input is the `results.json` of a study (a dict, a file, or its folder), or several of
+them for one page; nothing is measured or judged anew here, so every number on the page is one of
+those files or, over several studies, their plain mean and rank. Names are loaded when first
+used: importing this package costs nothing.
 """
 
 from __future__ import annotations

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from polytask.report.names import columns, short
 from polytask.report.numbers import ratio
 from polytask.report.plot_data import CostPoint
-from polytask.report.plots import FOREST_WIDTH, axes_box, dot, few_ticks, short
+from polytask.report.plots import FOREST_WIDTH, LABEL, axes_box, dot, few_ticks
 from polytask.report.svg import colour, new_figure, settings, to_svg
 
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 
 def cost_svg(points: list[CostPoint]) -> Markup:
     """Step cost against Δm, every point labelled."""
-    height = 320
+    height = 330
     with settings():
         figure = new_figure(FOREST_WIDTH, height)
-        axes = figure.add_axes(axes_box(FOREST_WIDTH, height, 48, 16, 24, 42))
+        axes = figure.add_axes(axes_box(FOREST_WIDTH, height, 48, 16, 26, 46))
         axes.axhline(0, color=colour("muted"), linewidth=1)
         for point in points:
             if point.low is not None and point.high is not None:
@@ -45,8 +46,8 @@ def cost_svg(points: list[CostPoint]) -> Markup:
         axes.set_xticks(ticks, [ratio(tick) for tick in ticks])
         axes.minorticks_off()
         axes.margins(y=0.08)
-        axes.set_xlabel("cost of a step, multiple of equal weights", fontsize=10)
-        axes.set_title("Δm in %, positive = better", loc="left", fontsize=10, color=colour("muted"))
+        axes.set_xlabel("cost of a step, multiple of equal weights", fontsize=12)
+        axes.set_title("Δm in %, positive = better", loc="left", fontsize=12, color=colour("muted"))
         axes.grid(axis="y", color=colour("rule"), linewidth=0.8)
         axes.spines["left"].set_visible(False)
         axes.set_axisbelow(True)
@@ -62,8 +63,8 @@ def _label_points(axes: Axes, points: list[CostPoint]) -> None:
     frame = axes.get_window_extent()
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in spots]
     for point, (x, y) in sorted(zip(points, spots, strict=True), key=lambda p: -p[0].mean):
-        text = short(point.label)
-        wide, tall = 6.2 * len(text), 12
+        text = short(point.label, LABEL)
+        wide, tall = 7.2 * columns(text), 14
         corners = [
             (x + 9 + shift, y + rise - tall / 2)
             for rise in (0.0, tall, -tall, 2 * tall, -2 * tall)
@@ -83,7 +84,7 @@ def _label_points(axes: Axes, points: list[CostPoint]) -> None:
             xytext=(boxes[best][0] - x, boxes[best][1] + tall / 2 - y),
             textcoords="offset points",
             va="center",
-            fontsize=10,
+            fontsize=11.5,
             fontweight="bold" if point.chosen else "normal",
         )
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from polytask.report.names import columns, short
 from polytask.report.plot_data import Forest, Panel
 from polytask.report.results import Style
-from polytask.report.svg import colour, marker_scale, new_figure, settings, to_svg
+from polytask.report.svg import colour, marker_path, marker_scale, new_figure, settings, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 FOREST_WIDTH = 440
 PANEL_WIDTH = 340
 _ROW = 25  # height of a row of a forest
-_LABEL = 19  # characters a label may have inside a plot; the table holds the whole
+LABEL = 19  # columns a label may have inside a plot; the table holds the whole
 
 
 def forest_svgs(forests: Sequence[Forest]) -> list[tuple[str, Markup]]:
     """(title, drawing) of forests that stand side by side: the same margins for all of them."""
     rows = [row for forest in forests for row in forest.rows]
-    left = 22 + 6.9 * max((len(short(row.label)) for row in rows), default=4)
+    left = 22 + 6.9 * max((columns(short(row.label, LABEL)) for row in rows), default=4)
     right = 14 + 6.9 * max((len(row.text) for row in rows), default=4)
     return [(forest.title, _forest_svg(forest, left, right)) for forest in forests]
 
@@ -45,7 +46,9 @@ def _forest_svg(forest: Forest, left: float, right: float) -> Markup:
             if row.mean is not None:
                 dot(axes, row.mean, index, row.style)
             beside["fontweight"] = "bold" if row.chosen else "normal"
-            axes.text(-16 / inner, index, short(row.label), ha="right", fontsize=12, **beside)
+            axes.text(
+                -16 / inner, index, short(row.label, LABEL), ha="right", fontsize=12, **beside
+            )
             tone = colour("ink" if row.mean is not None else "muted")
             axes.text(1 + 10 / inner, index, row.text, ha="left", fontsize=11, color=tone, **beside)
         axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -110,6 +113,17 @@ def dot(axes: Axes, x: float, y: float, style: Style) -> None:
     )
 
 
+def swatch(style: Style) -> Markup:
+    """The sign of a model: its line and marker, as in the plots."""
+    dashes = {"dashed": "5 3", "dotted": "1.5 2.5"}.get(style.dash, "")
+    dash = f' stroke-dasharray="{dashes}"' if dashes else ""
+    mark = f'<path d="{marker_path(style.marker)}"/>' if style.marker else ""
+    return Markup(
+        f'<svg class="swatch" viewBox="-14 -7 28 14" aria-hidden="true" '
+        f'style="color:var(--{style.colour})"><path class="line" d="M-13 0H13"{dash}/>{mark}</svg>'
+    )
+
+
 def _marks(length: int, index: int, lines: int) -> tuple[int, int]:
     every = max(1, length // 5)
     return (min(length - 1, round(every * (index + 0.5) / max(1, lines))), every)
@@ -138,8 +152,3 @@ def axes_box(
         (width - left - right) / width,
         (height - top - bottom) / height,
     )
-
-
-def short(label: str) -> str:
-    """The label as it fits into a plot."""
-    return label if len(label) <= _LABEL else label[: _LABEL - 1] + "…"

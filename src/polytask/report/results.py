@@ -6,17 +6,17 @@ Candidates are ordered by Δm on test, best first, and each keeps one label and 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from polytask.errors import UserError
+from polytask.report.load import load, locate
 from polytask.report.numbers import number
 
 SCHEMA = 1
-_REQUIRED = ("tasks", "single_task", "candidates")
+_REQUIRED = {"tasks": Mapping, "single_task": Mapping, "candidates": list}
 # Shapes and colours for the methods being compared; the baselines are grey and have their own.
 _MARKERS = ("o", "^", "D", "v", "P", "p", "*", "<", ">", "h", "8")
 _COLOURS = 7
@@ -82,12 +82,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Results:
-    """A checked `results.json`. `raw` is the dict itself."""
+    """A checked `results.json`. `raw` is the dict itself, `file` where it was read from."""
 
     raw: Mapping[str, Any]
     tasks: Mapping[str, Mapping[str, Any]]
     candidates: tuple[Candidate, ...]
     seeds: tuple[Any, ...] = field(default=())
+    file: Path | None = None
 
     @property
     def name(self) -> str:
@@ -160,71 +161,59 @@ def read(results: Mapping[str, Any] | Path | str) -> Results:
     Raises:
         UserError: the file is missing, is no JSON, or is not a study's results.
     """
-    raw = results if isinstance(results, Mapping) else _load(Path(results))
+    file = None if isinstance(results, Mapping) else locate(Path(results))
+    raw = results if isinstance(results, Mapping) else load(Path(results))
+    where = f" in {str(file)!r}" if file else ""
     schema = raw.get("schema", SCHEMA)
     if schema != SCHEMA:
         raise UserError(
-            f"expected results of schema {SCHEMA}, found schema {schema!r}; "
+            f"expected results of schema {SCHEMA}, found schema {schema!r}{where}; "
             "use the polytask version that made them, or run the study again."
         )
-    absent = [key for key in _REQUIRED if not isinstance(raw.get(key), (Mapping, list))]
+    absent = [key for key, kind in _REQUIRED.items() if not isinstance(raw.get(key), kind)]
     if absent:
         raise UserError(
-            f"expected the results of a study, found no {' and no '.join(map(repr, absent))} in "
-            "them; give the results.json that `polytask compare` writes."
+            f"expected the results of a study{where}, found no {' and no '.join(map(repr, absent))}"
+            " in them; give the results.json that `polytask compare` writes."
         )
     return Results(
         raw=raw,
         tasks={str(name): mapping(task) for name, task in raw["tasks"].items()},
         candidates=_candidates(raw),
         seeds=tuple(raw.get("seeds") or ()),
+        file=file,
     )
-
-
-def _load(path: Path) -> Mapping[str, Any]:
-    file = path / "results.json" if path.is_dir() else path
-    try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"expected the results of a study at {str(file)!r}, found no such file; "
-            "run `polytask compare` first."
-        ) from None
-    except ValueError as cause:
-        raise UserError(
-            f"expected JSON in {str(file)!r}, found a file that cannot be read ({cause}); "
-            "run the study again to write it anew."
-        ) from None
-    if not isinstance(raw, Mapping):
-        raise UserError(
-            f"expected a JSON object in {str(file)!r}, found a {type(raw).__name__}; "
-            "give the results.json that `polytask compare` writes."
-        )
-    return raw
 
 
 def _candidates(raw: Mapping[str, Any]) -> tuple[Candidate, ...]:
     entries = [mapping(entry) for entry in raw["candidates"]]
     architectures = {entry.get("architecture") for entry in entries}
     labels = [str(entry.get("label") or entry.get("id")) for entry in entries]
+    looks = styles([bool(entry.get("baseline")) for entry in entries])
     made = []
-    for index, (entry, label) in enumerate(zip(entries, labels, strict=True)):
+    for entry, label, style in zip(entries, labels, looks, strict=True):
         # Two architectures under one method name would be two rows nobody can tell apart.
         if len(architectures) > 1:
             label = f"{label} · {entry.get('architecture')}"
-        baseline = bool(entry.get("baseline"))
-        before = sum(bool(other.get("baseline")) == baseline for other in entries[:index])
         made.append(
             Candidate(
                 id=str(entry.get("id")),
                 label=label,
-                style=_style(before, baseline),
-                baseline=baseline,
+                style=style,
+                baseline=bool(entry.get("baseline")),
                 chosen=entry.get("id") is not None and entry.get("id") == raw.get("chosen"),
                 raw=entry,
             )
         )
     return tuple(sorted(made, key=_order))
+
+
+def styles(baselines: Sequence[bool]) -> list[Style]:
+    """A style for each of several models, the baselines among them in grey."""
+    return [
+        _style(baselines[:index].count(baseline), baseline)
+        for index, baseline in enumerate(baselines)
+    ]
 
 
 def _style(index: int, baseline: bool) -> Style:

@@ -23,7 +23,7 @@ from polytask.report.numbers import (
 from polytask.report.results import BOOSTING_STYLE, SINGLE_STYLE, Candidate, Results, mapping
 from polytask.report.words import SIGNIFICANT, VERDICT_SEEDS
 
-_ONE_TABLE = 3  # with more tasks the scores get tables of their own, which fit a screen
+_ONE_TABLE = 2  # with more tasks the scores get tables of their own, which fit a screen
 _BLOCK = 6
 
 
@@ -44,7 +44,9 @@ def main_tables(results: Results, notes: Footnotes) -> list[Table]:
     blocks_of_scores = [
         replace(
             _scores(results, part, notes),
-            caption=f"Scores on test, tasks {1 + size * index} to {size * index + len(part)}",
+            caption="Scores on test"
+            if blocks == 1
+            else f"Scores on test, tasks {1 + size * index} to {size * index + len(part)}",
         )
         for index, part in enumerate(parts)
     ]
@@ -110,10 +112,12 @@ def _task_cells(results: Results, task: str, notes: Footnotes) -> list[Cell]:
     entries = [single, *(candidate.task(task) for candidate in results.candidates)]
     entries += [boosted] if boosted else []
     means = [entry.get("mean") for entry in entries]
-    decimals = column_decimals(means, [entry.get("sd") for entry in entries])
+    trivial = results.tasks[task].get("trivial")
+    # Where no run has a score, the best constant alone says how fine the column is.
+    shown = means if numbers(means) else [trivial]
+    decimals = column_decimals(shown, [entry.get("sd") for entry in entries])
     gains = [_interval(entry) for entry in entries[1:]]
     precision = interval_decimals(gains)
-    trivial = results.tasks[task].get("trivial")
     cells = [notes.plain(trivial, fixed(number(trivial) or 0.0, decimals))]
     for entry in entries:
         cell = notes.score(entry.get("mean"), entry.get("sd"), decimals)

@@ -197,7 +197,9 @@ def positive(value: Any, word: str, whole: bool = False, least: float = 0) -> An
         if word == "seeds" and isinstance(value, list | tuple | range):
             remedy = f" Write how many, seeds={len(value)}: they are 0, 1, 2, ..."
         elif isinstance(value, str):
-            remedy = " Give it as a number, in seconds." if word == "max_time" else " Give a number."
+            remedy = (
+                " Give it as a number, in seconds." if word == "max_time" else " Give a number."
+            )
         raise UserError(f"{word}: expected {what} above {least:g}, found {value!r}.{remedy}")
     return value
 

@@ -17,6 +17,7 @@ from polytask.data import Dataset
 from polytask.errors import UserError
 from polytask.files import make_folder, write_text
 from polytask.study.facts import check_splits, facts, fingerprint
+from polytask.study.maker import checked_maker
 from polytask.study.settings import Choice, Settings, choose
 from polytask.study.source import card_of, open_data
 
@@ -38,7 +39,7 @@ def encoder_maker(encoder: Any) -> EncoderMaker | None:
     """A function that makes the encoder, for one that is given as an object; else None."""
     if isinstance(encoder, nn.Module):
         return lambda spec: copy.deepcopy(encoder)
-    return encoder if callable(encoder) else None
+    return checked_maker(encoder) if callable(encoder) else None
 
 
 def check_encoder(encoder: Any, data: Any) -> None:
@@ -122,6 +123,7 @@ def check(
     the facts of the data for the analysis. Raises `UserError`.
     """
     from polytask.study.unit import build, make_trainer, prepare, rehearse
+    from polytask.training import build_method
 
     settings = plan.settings
     if not settings.counted:
@@ -132,6 +134,10 @@ def check(
     splits = check_splits(
         dataset, settings.seeds, settings.split, settings.test_fraction, settings.val_fraction
     )
+    for contender in plan.candidates:
+        # Arguments first: they cost nothing, and a rehearsal of the candidate before may.
+        chosen = plan.probe(contender).config["method"]
+        build_method(chosen["name"], dataset.tasks, **chosen["arguments"])
     prepared = None
     for contender in plan.candidates:
         probe = plan.probe(contender)
