@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 # Without byte code every import costs twice.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test test-slow lint types bench clean help
+.PHONY: setup demo test test-slow lint docs wheel bench clean help
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,13 @@ lint: setup  ## style, layers, types
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+docs: setup  ## the pages that are made from the methods
+	$(BIN)/python docs/make_methods.py
+	$(BIN)/python docs/make_which_method.py
+
+wheel: setup  ## what people install: built, looked into, tried in an empty environment
+	bash .ci/wheel
 
 bench: setup  ## the numbers behind every claim, on an idle machine
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

@@ -9,6 +9,8 @@ import inspect
 import re
 from pathlib import Path
 
+from method_facts import LEARNED_UNIT, PROBLEMS, UNITS, Facts, all_facts
+
 from polytask import registry
 from polytask.optimization import Balancer
 
@@ -33,30 +35,53 @@ Every method is a balancer: `polytask.create_method("pcgrad").backward(losses)` 
 `scale`, `statistic`, `depth`, `budget`, `transform`, `groups`, `refresh_every`, `smooth`,
 `audit_every`, `non_finite`, `generator`. One suite tests what each must hold: finite weights on
 degenerate Gramians, no absolute scale, absent tasks, saved state, bfloat16, non-finite losses
-(`polytask.testing.methods.BalancerConformance`). This page is made from the methods' docstrings.
+(`polytask.testing.methods.BalancerConformance`). [Which method when](which_method.md) starts from
+what you have. This page is made from the methods' docstrings and from trying each of them.
+"""
+LEGEND = f"""
+*Passes*: forward and backward passes of the whole network in one step with three tasks, and
+backward passes of one head, counted. *Units*: whether the direction stays as it is when one loss is
+multiplied by {" or ".join(f"{unit:g}" for unit in UNITS)} from the first step, or by
+{LEARNED_UNIT:g} once the weights are learned. *Against*: for whom the direction never went uphill,
+in {len(PROBLEMS)} problems of 2 to 8 tasks that conflict, on the parameters it read. *Random*,
+*state*: whether two generators give two steps, and whether a step depends on those before.
 """
 
 
 def page() -> str:
     """The whole page."""
     entries = registry.entries("method")
-    parts = [HEAD, _table(entries)]
+    parts = [HEAD, _table(all_facts()) + LEGEND]
     for group, title in GROUPS.items():
         parts.append(f"## {title}\n")
         parts += [_section(e) for _, e in sorted(entries.items()) if e.group == group]
     return "\n".join(parts)
 
 
-def _table(entries: dict[str, registry.Entry]) -> str:
-    lines = ["| method | reads | heads | also needs | source |", "|---|---|---|---|---|"]
-    for name, entry in sorted(entries.items()):
-        method = _load(entry)
-        link = re.search(r"https://[^\s,)>]+", inspect.getdoc(method) or "")
-        lines.append(
-            f"| [`{name}`](#{name}) | {READS[method.statistic_kind]} | {method.default_heads} | "
-            f"{', '.join(method.needs) or '-'} | {link.group().rstrip('.;') if link else '-'} |"
-        )
+def _table(methods: tuple[Facts, ...]) -> str:
+    columns = (
+        "method", "reads", "heads", "also needs", "passes", "units", "against", "random", "state",
+        "source",
+    )  # fmt: skip
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(_row(facts)) + " |" for facts in methods]
     return "\n".join(lines) + "\n"
+
+
+def _row(facts: Facts) -> tuple[str, ...]:
+    link = re.search(r"https://[^\s,)>]+", inspect.getdoc(facts.method) or "")
+    return (
+        f"[`{facts.name}`](#{facts.name})",
+        READS[facts.kind],
+        facts.method.default_heads,
+        ", ".join(facts.needs) or "-",
+        f"{facts.forward} + {facts.backward}, {facts.head_backward}",
+        {"yes": "stays", "learned": "learns", "no": "-"}[facts.units],
+        "no task" if facts.never_against else "not main" if facts.never_against_main else "-",
+        "yes" if facts.random else "-",
+        "yes" if facts.learns else "-",
+        link.group().rstrip(".;") if link else "-",
+    )
 
 
 def _section(entry: registry.Entry) -> str:

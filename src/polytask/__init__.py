@@ -9,6 +9,8 @@ import importlib
 from typing import Any
 
 from polytask import registry as _registry
+from polytask import verbosity as _verbosity
+from polytask.errors import need as _need
 
 __version__ = "0.1.0"
 
@@ -29,6 +31,8 @@ _PUBLIC = {
     "Trainer": "polytask.training",
     "MultiTaskEstimator": "polytask.tabular",
     "compare": "polytask.study",
+    "get_verbosity": "polytask.verbosity",
+    "set_verbosity": "polytask.verbosity",
     "UserError": "polytask.errors",
     "PolytaskError": "polytask.errors",
     "NonFiniteError": "polytask.errors",
@@ -36,17 +40,29 @@ _PUBLIC = {
 
 __all__ = ["__version__", *_PUBLIC]
 
+_verbosity.start()
+
 
 def __getattr__(name: str) -> Any:
     """Load a public name, or a method or architecture by its class name (`polytask.PCGrad`)."""
     if name in _PUBLIC:
-        value = getattr(importlib.import_module(_PUBLIC[name]), name)
+        value = _loaded(name)
     elif not name.startswith("_") and (entry := _by_class_name(name)):
         value = entry.load()
     else:
         raise AttributeError(f"module 'polytask' has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def _loaded(name: str) -> Any:
+    try:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module in ("", "polytask", "torch", "numpy"):
+            raise
+        raise _need(module, "app", f"polytask.{name}") from error
 
 
 def __dir__() -> list[str]:

@@ -81,8 +81,9 @@ def test_python_m_polytask_is_the_command() -> None:
     assert "pcgrad" in {row["name"] for row in json.loads(done.stdout)}
 
 
-def test_a_reader_that_leaves_is_no_error() -> None:
-    command = [sys.executable, "-m", "polytask", "list", "--json"]
+@pytest.mark.parametrize("words", [["list", "--json"], ["list"], ["--help"], ["list", "--help"]])
+def test_a_reader_that_leaves_is_no_error(words: list[str]) -> None:
+    command = [sys.executable, "-m", "polytask", *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     process.stdout.close()

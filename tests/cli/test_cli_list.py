@@ -48,13 +48,48 @@ def test_tables_are_for_people(polytask: Any, words: list[str]) -> None:
     assert "summary" in polytask("list", *words).out
 
 
-def test_env(polytask: Any) -> None:
+def test_env(polytask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("SECRET_TOKEN", "hunter2")
     facts = json.loads(polytask("env", "--json").out)
     assert facts["polytask"] == package.__version__
     assert facts["packages"]["torch"] == torch.__version__
     assert facts["threads"] == torch.get_num_threads()
-    text = polytask("env").out
-    assert torch.__version__ in text
-    assert "device" in text
+    assert facts["verbosity"] == "warning"
+    assert json.loads(polytask("env", "--json", "--verbose").out)["verbosity"] == "info"
+    assert facts["variables"]["OMP_NUM_THREADS"] == "1"
+    # What the command itself needs is there, or this would not run.
+    assert facts["extras"]["app"] == []
+    assert {"numpy", "cyclopts", "safetensors", "scikit-learn"} <= set(facts["packages"])
+    assert "hunter2" not in str(facts)
+
+
+def test_env_is_lines_to_be_pasted(polytask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from polytask.cli import env
+
+    monkeypatch.setenv("COLUMNS", "20")  # a narrow screen must not fold a value
+    monkeypatch.setattr(env, "_installed", lambda name: None if name == "pyarrow" else "1.2.3")
+    facts = json.loads(polytask("env", "--json").out)
+    assert (facts["packages"]["pyarrow"], facts["extras"]["app"]) == (None, ["pyarrow"])
+    lines = polytask("env").out.splitlines()
+    plain = {word: value for word, value in facts.items() if not isinstance(value, dict)}
+    for word, value in {**plain, **facts["packages"]}.items():
+        (line,) = [line for line in lines if line.startswith(word.replace("_", " ") + "  ")]
+        shown = "not installed" if word == "pyarrow" else "-" if value is None else str(value)
+        assert line.endswith("  " + shown)
+    assert any(line.split() == ["[app]", "lacks", "pyarrow"] for line in lines)
+    assert all(line.isprintable() for line in lines)
+
+
+def test_requirements_are_read_by_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    from polytask.cli import env
+
+    lines = [
+        "torch<2.14,>=2.13",
+        'pandas>=2.2; extra == "app"',
+        "torchjd[full]>=0.18; python_version < '3.12' and extra == 'bench'",
+    ]
+    monkeypatch.setattr(env, "requires", lambda name: lines)
+    assert env._requirements() == {"": ["torch"], "app": ["pandas"], "bench": ["torchjd"]}

@@ -146,7 +146,9 @@ def test_how_it_was_measured_tells_where_and_how_often() -> None:
     said = how_measured(conflicts(read(study_with([make_conflict(("a", "b"))])))[0])
     assert "on the last shared layers" in said
     assert "(300 recorded steps, 5 seeds)" in said
-    assert "75 blocks" in said
+    assert "these very networks" not in said
+    few = {**make_conflict(("a", "b")), "seeds": 2}
+    assert "of these very networks" in how_measured(conflicts(read(study_with([few])))[0])
     exact = make_conflict(("a", "b")) | {"statistic": "exact"}
     assert "all shared parameters" in how_measured(conflicts(read(study_with([exact])))[0])
 

@@ -64,7 +64,7 @@ def test_bad_models_and_tasks() -> None:
     frozen = real.model().requires_grad_(False)
     with pytest.raises(UserError, match="no trainable parameter"):
         Trainer(frozen, real.tasks)
-    with pytest.raises(UserError, match="torch module, found function"):
+    with pytest.raises(UserError, match="torch module, found a function"):
         Trainer(lambda x: x, real.tasks)
     with pytest.raises(UserError, match="at least one task"):
         Trainer(real.model(), {})

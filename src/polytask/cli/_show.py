@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
+
+from polytask import verbosity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
 
 
 def console(*, json: bool = False) -> Console:
-    """The console for people: stderr when stdout belongs to a JSON document."""
+    """The console for people: stderr when stdout belongs to a JSON document.
+
+    Then `--quiet` hushes it, as it does everything on stderr but errors.
+    """
     from rich.console import Console
 
-    return Console(stderr=json)
+    return Console(stderr=json, quiet=json and verbosity.hushed())
 
 
 @contextmanager
@@ -36,21 +40,13 @@ def quiet_stdout(json: bool) -> Iterator[None]:
 def spoken(progress: bool | None, source: str = "polytask") -> Iterator[None]:
     """With `--progress` and no terminal to draw a bar in, progress goes to stderr as lines.
 
-    `source` is the logger they come from.
+    `source` is the logger they come from. `--quiet` is stronger.
     """
-    if not progress or sys.stderr.isatty():
+    if not progress or sys.stderr.isatty() or verbosity.hushed():
         yield
         return
-    logger, handler = logging.getLogger(source), logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
+    with verbosity.at_least_info(source):
         yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
 
 
 def show_dataset(screen: Console, dataset: Dataset) -> None:

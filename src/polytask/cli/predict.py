@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from polytask.cli import _options as options
 from polytask.cli._checks import check, check_data
 from polytask.cli._config import Settings, gather
+from polytask.cli._show import quiet_stdout
 from polytask.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -63,10 +64,11 @@ def predict(
     if out is not None and out.suffix.lower() not in SUFFIXES:
         raise UserError(f"--out should end in {', '.join(SUFFIXES)}; found {str(out)!r}")
     source = check_data(check(settings))
-    from polytask.tabular import Fitted
+    with quiet_stdout(json):
+        from polytask.tabular import Fitted
 
-    fitted = Fitted.load(settings["model"])
-    table = _predictions(fitted, settings, source)
+        fitted = Fitted.load(settings["model"])
+        table = _predictions(fitted, settings, source)
     if out is not None:
         _write(table, out)
     if json:

@@ -16,12 +16,14 @@ from polytask.cli._show import console, quiet_stdout, show_dataset, show_scores,
 from polytask.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from polytask.data import Dataset
     from polytask.tabular import FitSettings, Fitted
 
 TRAINER_WORDS = (
     "optimizer", "weight_decay", "scheduler", "warmup", "clip_norm", "accumulate", "precision",
-    "device",
+    "device", "checkpoint_every",
 )  # fmt: skip
 
 
@@ -91,6 +93,7 @@ def train(
         ),
     ] = None,
     device: options.Device = None,
+    checkpoint_every: options.CheckpointEvery = None,
     out: Annotated[
         Path | None,
         Parameter(
@@ -99,6 +102,7 @@ def train(
             help="Where the model goes. [default: models/NAME]",
         ),
     ] = None,
+    resume: options.Resume = None,
     progress: options.Progress = None,
     json: options.Json = False,
 ) -> None:
@@ -110,8 +114,11 @@ def train(
         dataset = load(settings, source)
         show_dataset(screen, dataset)
         folder = _folder(settings, dataset.name)
-        result = _fit(dataset, settings, folder)
+        result = _fit(dataset, settings, folder, screen)
         show_scores(screen, result)
+        if result["taken_up"]:
+            text = f"{result['taken_up']}; --no-resume trains anew"
+            screen.print(text, markup=False, highlight=False, soft_wrap=True)
         screen.print(
             f"model: {folder}\n"
             f"use it: polytask predict --model {folder} --data NEW --out PREDICTIONS",
@@ -123,27 +130,37 @@ def train(
         print(jsonlib.dumps(result, indent=2))
 
 
-def _fit(dataset: Dataset, settings: Settings, folder: Path) -> dict[str, Any]:
+def _fit(dataset: Dataset, settings: Settings, folder: Path, screen: Console) -> dict[str, Any]:
     """Train, test and save; what `--json` prints."""
     from polytask.data import make_splits
+    from polytask.data.splits import gaps
     from polytask.tabular import fit_dataset
 
     recipe = _recipe(settings)
     wanted = {w: settings[w] for w in ("split", "test_fraction", "val_fraction") if w in settings}
     splits = make_splits(dataset, seed=recipe.seed, **wanted)
+    left_out = gaps(dataset, splits)
+    for note in left_out:
+        screen.print(f"note: {note}", markup=False, highlight=False)
     fitted, history = fit_dataset(
-        dataset, splits, recipe, progress=settings.get("progress", True), out=folder
+        dataset,
+        splits,
+        recipe,
+        progress=settings.get("progress", True),
+        out=folder,
+        resume="finished" if settings.get("resume", True) else False,
     )
     scores = _test(fitted, dataset, splits)
     fitted.settings["test"] = scores
     fitted.save(folder)
     return {
         "data": dataset.name,
-        "notes": dataset.notes + history.remarks,
+        "notes": dataset.notes + left_out + history.remarks,
         "rows": {part: len(rows) for part, rows in splits.items()},
         "tasks": {name: task.to_dict() for name, task in fitted.tasks.items()},
         "epochs": len(history.epochs),
         "best_epoch": history.best_epoch,
+        "taken_up": history.taken_up,
         "seconds": round(history.seconds, 3),
         "test": scores,
         "out": str(folder),

@@ -33,6 +33,8 @@ class Pair:
     null: float | None
     why: str = ""
     """Why the cosine is undefined."""
+    groups: int | None = None
+    """How many independent parts of the measurement the standard error comes from."""
 
     @property
     def reading(self) -> str:
@@ -93,6 +95,7 @@ def _conflict(entry: Mapping[str, Any]) -> Conflict:
             error=number(_at(entry, "standard_error", i, j)),
             null=number(_at(entry, "null", i, j)),
             why=reason(value) or "",
+            groups=None if (count := number(_at(entry, "groups", i, j))) is None else round(count),
         )
         for i, j in combinations(range(len(names)), 2)
     ]

@@ -8,6 +8,7 @@ from polytask.report.conflict import AGREE, FIGHT, UNDEFINED, UNJUDGED, Conflict
 from polytask.report.numbers import MINUS, decimals_of, fixed, plural, signed
 
 _NAMED = 3  # pairs said by name; the others are counted
+FEW_SEEDS = 3  # from so many on the error is one across networks, not within them
 _MANY = 10  # with so many pairs chance alone is expected to cross the null level somewhere
 _WHERE = {
     "tail": "the last shared layers",
@@ -79,12 +80,13 @@ def how_measured(conflict: Conflict) -> str:
         if count is not None
     ]
     often = f" ({', '.join(counts)})" if counts else ""
-    blocks = f", from {plural(conflict.blocks, 'block')} of steps" if conflict.blocks else ""
+    few = conflict.seeds is not None and conflict.seeds < FEW_SEEDS
+    whose = " of these very networks, as too few were trained to tell of others" if few else ""
     return (
         f"Cosine of two tasks' gradients{place}, on all training data and over the training with "
         f"equal weights: at +1 a step for one task is a step for the other, at {MINUS}1 it undoes "
         f"it. Estimated from products of gradients on two halves of a batch{often}, because the "
-        f"noise of one batch would pass for agreement. ± is the standard error{blocks}. Hatched: "
+        f"noise of one batch would pass for agreement. ± is the standard error{whose}. Hatched: "
         "within the null level, which 95 % of unrelated pairs stay under. A conflict of gradients "
         "is not yet harm: whether sharing helps is judged above, on test."
     )

@@ -96,10 +96,9 @@ def _heat_map(conflict: Conflict, title: str, results: Results) -> HeatMap:
         )
         for row in conflict.tasks
     )
-    quantile = _quantile(conflict.blocks)
     listed = tuple(
         PairRow(pair, f"{cosine_text(pair)} {error_text(pair)}".strip(), reading_text(pair),
-                _strip(pair, quantile))
+                _strip(pair, _quantile(pair.groups or conflict.blocks)))
         for pair in conflict.pairs
     )  # fmt: skip
     low, typical, high = _levels(conflict)
@@ -154,7 +153,7 @@ def _strip(pair: Pair, quantile: float) -> Strip | None:
 
 
 def _quantile(blocks: int | None) -> float:
-    """Standard errors from a cosine to the end of its interval: Student's, one block each."""
+    """Standard errors from a cosine to the end of its 95 % interval, by Student's t."""
     from scipy.special import stdtrit
 
     return float(stdtrit(blocks - 1, 0.975)) if blocks is not None and blocks > 1 else 1.96
