@@ -30,7 +30,8 @@ TIMED = {
     "evaluation_seconds", "peak_memory_mb", "config", "command",
 }  # fmt: skip
 """What depends on the clock: equal-time limits follow from measured costs."""
-REMARKS_OF_TIME = ("The machine was busy",)
+OF_TIME = re.compile("[\\d.]+\N{MULTIPLICATION SIGN}|The machine was busy .*? are rough\\.")
+"""The same in sentences: "a step of pcgrad costs 1.6 times one with equal weights"."""
 
 
 def write_table(path: Path) -> None:
@@ -90,13 +91,9 @@ def without_times(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: without_times(v) for k, v in value.items() if k not in TIMED}
     if isinstance(value, list):
-        return [
-            without_times(v)
-            for v in value
-            if not (isinstance(v, str) and v.startswith(REMARKS_OF_TIME))
-        ]
+        return [kept for v in value if (kept := without_times(v)) != ""]
     if isinstance(value, str):
-        return re.sub(r"[\d.]+×", "?×", value)  # "a step costs 1.6× one with equal weights"
+        return OF_TIME.sub("", value).strip()
     return value
 
 

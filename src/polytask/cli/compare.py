@@ -126,9 +126,7 @@ def compare(
         from polytask.study import compare as study
 
         shown = partial(show_dataset, screen)
-        result = study(
-            plain(source), **arguments(settings), on_data=shown, command=command_line()
-        )
+        result = study(plain(source), **arguments(settings), on_data=shown, command=command_line())
         if settings.get("dry_run"):
             show_plan(screen, result.results["plan"])
         elif not json:

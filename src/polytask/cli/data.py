@@ -100,7 +100,7 @@ def _fetch_one(name: str, watch: Any) -> dict[str, Any]:
         said = card.get("provided")
         bundled = card.get("bundled")
         why = said or (f"comes with {bundled}" if bundled else "fetches itself when it is loaded")
-        if said and card.get("address"):
+        if said and card.get("address") and card["address"] not in said:
             why = f"{said}{'' if said.endswith('.') else '.'} The address is {card['address']}"
         return row | {"state": "bundled" if bundled or not said else "provided", "why": why}
     try:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "card_of", "check", "check_encoder", "describe_encoder", "encoder_maker", "fingerprint",
-    "heading", "is_table", "open_data", "plain_data", "plain_targets", "save", "storable", "task_facts",
-    "write_report", "write_yaml",
+    "heading", "is_table", "open_data", "plain_data", "plain_targets", "save", "storable",
+    "task_facts", "write_report", "write_yaml",
 ]  # fmt: skip
 
 NO_NETWORK = ("molecule", "sequence", "dense")
