@@ -43,8 +43,35 @@ def unknown(kind: str, name: object, options: Iterable[str]) -> UserError:
     options = sorted(str(option) for option in options)
     close = nearest(str(name), options)
     hint = f"; did you mean {close!r}?" if close else "."
-    shown = ", ".join(options[:40]) + (", ..." if len(options) > 40 else "")
-    return UserError(f"unknown {kind} {str(name)!r}{hint} Known: {shown or 'none'}.")
+    return UserError(f"unknown {kind} {str(name)!r}{hint} Known: {some(options) or 'none'}.")
+
+
+def some(names: Iterable[object], width: int = 200) -> str:
+    """Names in one line of about `width` letters: those that fit, then how many there are.
+
+    >>> some(["a", "b"])
+    'a, b'
+    >>> some(range(1000), width=12)
+    '0, 1, 2, 3, ... (1000 in all)'
+    """
+    texts = [str(name) for name in names]
+    shown, used = 0, 0
+    while shown < len(texts) and (used := used + len(texts[shown]) + 2) <= width + 2:
+        shown += 1
+    if shown == len(texts):
+        return ", ".join(texts)
+    # One name is always there, however long it is.
+    kept = texts[:shown] or [texts[0][:width] + "..."]
+    return ", ".join(kept) + f", ... ({len(texts)} in all)"
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things, in words that agree.
+
+    >>> count(1, "row"), count(2, "missing value")
+    ('1 row', '2 missing values')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def need(module: str, extra: str, why: str) -> MissingExtraError:

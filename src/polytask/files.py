@@ -88,14 +88,15 @@ def check_place(path: Path) -> Path:
         place = place.parent
     if not place.is_dir():
         raise UserError(
-            f"{path} cannot be a folder: {place} is a file. Choose another place, or another name."
+            f"cannot create the folder {path}: {place} is a file. Choose another place, or another "
+            "name."
         )
     try:
         os.rmdir(tempfile.mkdtemp(prefix=".polytask-", dir=place))
     except OSError as error:
         raise UserError(
-            f"nothing can be written below {place}: {error.strerror or error}. Choose another "
-            f"place than {path}, or ask for the right to write there."
+            f"cannot create the folder {path}: nothing can be written below {place} "
+            f"({error.strerror or error}). Choose a place that can be written to."
         ) from error
     return path
 

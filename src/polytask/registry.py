@@ -14,9 +14,11 @@ from __future__ import annotations
 import ast
 import fnmatch
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -95,13 +97,78 @@ def create(kind: str, name: str, /, **arguments: Any) -> Any:
 
 
 def check_arguments(kind: str, entry: Entry, arguments: dict[str, Any]) -> None:
-    """Raise `UserError` when `arguments` holds a word that `entry` does not take."""
+    """Raise `UserError` for a word that `entry` does not take, or a value of another type."""
     if not entry.arguments and entry.group == "third party":
         return
-    for word in arguments:
+    for word, value in arguments.items():
         if word not in entry.arguments:
-            error = unknown(f"argument of {kind} {entry.name}:", word, entry.arguments)
-            raise UserError(str(error))
+            raise unknown(f"argument of {kind} {entry.name}:", word, entry.arguments)
+        check_type(f"{kind} {entry.name}: {word}", entry, word, value)
+
+
+TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
+    "bool": ("true or false", (bool,)),
+    "int": ("a whole number", (Integral,)),
+    "float": ("a number", (Real,)),
+    "str": ("a word", (str,)),
+    "Sequence": ("a list such as [256,128]", (list, tuple, range)),
+    "Mapping": ("a mapping such as {price: 2}", (Mapping,)),
+    "None": ("none", (type(None),)),
+}
+"""What the annotations of arguments that text can hold are called, and what fits them."""
+
+
+def check_type(where: str, entry: Entry, word: str, value: Any) -> None:
+    """Raise `UserError` when `value` cannot be the argument `word`; `where` names it.
+
+    Goes by the annotation as far as it names plain types, else by the default.
+    """
+    default = entry.arguments.get(word, "")
+    if word in entry.annotations:
+        parts = [part.strip() for part in entry.annotations[word].split(" | ")]
+    else:
+        parts = [_type_of(default)]
+    names = [part.partition("[")[0] for part in parts]
+    if not all(name in TYPES or name == "Literal" for name in names):
+        return
+    choices = [
+        choice
+        for part in parts
+        if part.startswith("Literal[")
+        for choice in ast.literal_eval(part.removeprefix("Literal"))
+    ]
+    plain = [part for part in parts if not part.startswith("Literal[")]
+    if any(_fits(value, part) for part in plain) or value in choices:
+        return
+    if choices and isinstance(value, str):
+        raise unknown(f"value of {where}:", value, choices)
+    said = [TYPES[part.partition("[")[0]][0] for part in plain]
+    wanted = " or ".join([*said, *map(repr, choices)])
+    shown = f" (default {default})" if default else ""
+    raise UserError(f"{where} should be {wanted}{shown}, found {value!r}")
+
+
+def _fits(value: Any, part: str) -> bool:
+    """Whether a value is of a type such as `int`, `Sequence[int]` or `Mapping[str, float]`."""
+    name, _, inside = part.rstrip("]").partition("[")
+    if isinstance(value, bool) or name == "bool":
+        # True is a whole number to Python; here 1 may stand for true, but not the other way.
+        return name == "bool" and value in (0, 1)
+    if not isinstance(value, TYPES[name][1]):
+        return False
+    inside = inside.rpartition(", ")[2]
+    held: Any = value.values() if isinstance(value, Mapping) else value
+    return inside not in TYPES or all(_fits(each, inside) for each in held)
+
+
+def _type_of(default: str) -> str:
+    """The name of a type that the default of an argument suggests; '' when it says nothing."""
+    try:
+        example = ast.literal_eval(default)
+    except (ValueError, SyntaxError):
+        return ""
+    kinds = {bool: "bool", int: "int", float: "float", str: "str", tuple: "Sequence"}
+    return kinds.get(type(example), "")
 
 
 def _read(file: Path, folder: str, kind: str) -> Entry | None:

@@ -84,7 +84,7 @@ def test_mlp_dropout_acts_in_training_alone() -> None:
         (Widths(), {}, "found no columns"),
         (DIGITS, {}, "found an image (1, 8, 8). For images use the encoder resnet"),
         (TABLE, {"hidden": ()}, "hidden must be a list of whole numbers above 0, at least one"),
-        (TABLE, {"hidden": 64}, "Found 64"),
+        (TABLE, {"hidden": 64}, "found 64"),
         (TABLE, {"hidden": (8, -1)}, "Found (8, -1)"),
         (TABLE, {"dropout": 1.0}, "dropout must be in [0, 1), found 1.0"),
         (TABLE, {"embedding": 0}, "embedding must be"),

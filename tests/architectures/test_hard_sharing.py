@@ -152,7 +152,7 @@ FAULTY = [
     (lambda z: {"out": z}, "answered a dict"),
     (lambda z: z.argmax(1, keepdim=True), "int64"),
     (lambda z: z.sum(), r"shape \(\)"),
-    (lambda z: z[:, None, :], "three dimensions"),
+    (lambda z: z[:, None, :], "which may be \\[N, channels, length\\]"),
     (lambda z: z[:, :3], r"\[N, 4\]"),
 ]
 

@@ -144,7 +144,7 @@ def test_a_fixed_test_part_is_honoured() -> None:
 def test_a_fixed_test_part_that_breaks_the_promise_is_refused() -> None:
     fixed = {"test": np.asarray([9])}
     groups = dataset(10, fixed_split=fixed, groups=np.arange(10) // 2)
-    with pytest.raises(UserError, match="1 groups are in both"):
+    with pytest.raises(UserError, match="1 group is in both"):
         make_splits(groups, split="group")
     times = dataset(10, fixed_split=fixed, times=np.arange(10)[::-1].copy())
     with pytest.raises(UserError, match="rows are not earlier than all given test rows"):
@@ -172,7 +172,7 @@ def test_impossible_splits(options: dict, message: str) -> None:
 def test_too_little_to_split() -> None:
     with pytest.raises(UserError, match="2 rows are too few"):
         make_splits(dataset(2))
-    with pytest.raises(UserError, match=r"class 1 of 'c' has 2 row\(s\)"):
+    with pytest.raises(UserError, match=r"class 1 of 'c' has 2 rows"):
         make_splits(labelled([0] * 20 + [1] * 2), split="stratified")
     with pytest.raises(UserError, match="a group for every part"):
         make_splits(dataset(9, groups=np.arange(9) % 2), split="group")

@@ -189,7 +189,7 @@ def test_as_balancer_takes_a_peer_s_weighting():
     [
         ("pcgrd", {}, "did you mean 'pcgrad'"),
         ("mgda", {"normalisation": "l2"}, "did you mean 'normalization'"),
-        ("mgda", {"normalization": "l3"}, "must be one of"),
+        ("mgda", {"normalization": "l3"}, "did you mean 'l2'"),
         ("mgda", {"statistic": "tails"}, "must be one of"),
         ("linear", {"statistic": "exact"}, "reads loss values only"),
         ("pcgrad", {"statistic": "losses"}, "reads gradients"),

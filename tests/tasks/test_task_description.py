@@ -47,7 +47,7 @@ def own(output, target):
         ({"name": "t", "kind": "binary", "mean": 3.0}, "takes no mean"),
         ({"name": "t", "kind": "regression", "loss_function": "hubber"}, "did you mean 'huber'"),
         ({"name": "t", "kind": "binary", "loss_function": "huber"}, "must be a function"),
-        ({"name": "t", "kind": "custom"}, "pass loss_function="),
+        ({"name": "t", "kind": "custom"}, "Pass loss_function="),
         ({"name": "t", "kind": "regression", "metrics": ("r2",)}, "r2 may not be the primary"),
         ({"name": "t", "kind": "regression", "metrics": ("mae", "mae")}, "named twice"),
     ],

@@ -146,9 +146,12 @@ def _output_sizes(tasks: Mapping[str, TaskLike] | Iterable[TaskLike]) -> dict[st
                 "Build them with polytask.Task."
             )
         if key is not None and key != name:
-            raise UserError(f"tasks[{key!r}] is called {name!r}: use one name for both.")
+            raise UserError(
+                f"the task filed under {key!r} is called {name!r}; expected one name for both. "
+                "Rename one."
+            )
         if name in sizes:
-            raise UserError(f"two tasks are called {name!r}: give every task its own name.")
+            raise UserError(f"two tasks are called {name!r}; expected different names. Rename one.")
         sizes[name] = size
     if not sizes:
         raise UserError("an architecture needs at least one task, found none.")
@@ -158,13 +161,19 @@ def _output_sizes(tasks: Mapping[str, TaskLike] | Iterable[TaskLike]) -> dict[st
 def _check_encoder(encoder: object) -> None:
     """Raise `UserError` unless `encoder` is a module with something to train."""
     if not isinstance(encoder, nn.Module):
-        hint = " Build it first." if isinstance(encoder, type) else ""
-        raise UserError(f"the encoder must be a torch module, found {encoder!r}.{hint}")
+        built = isinstance(encoder, type)
+        found = repr(encoder) if isinstance(encoder, str) else f"a {type(encoder).__name__}"
+        if isinstance(encoder, type):
+            found = f"the class {encoder.__name__}"
+        raise UserError(
+            f"the encoder must be a torch module, found {found}. "
+            + ("Build it first." if built else "Pass an nn.Module, such as an nn.Sequential.")
+        )
     parameters = list(encoder.parameters())
     if not any(parameter.requires_grad for parameter in parameters):
         found = f"{len(parameters)}, all frozen" if parameters else "none"
         raise UserError(
-            f"the encoder {type(encoder).__name__} has no trainable parameters (found {found}), so "
-            "tasks would share nothing that learns. Unfreeze a part of it, or train the heads "
-            "on features computed beforehand."
+            f"the encoder {type(encoder).__name__} has no trainable parameters (found {found}); "
+            "expected some, as tasks would share nothing that learns. Unfreeze a part of it, or "
+            "train the heads on features computed beforehand."
         )

@@ -54,7 +54,7 @@ def build_heads(
     given = dict(given or {})
     for task in given:
         if task not in output_sizes:
-            raise unknown("task in heads=", task, output_sizes)
+            raise unknown("task in heads:", task, output_sizes)
     _check_separate(encoder, given)
     like = next(p for p in encoder.parameters() if p.is_floating_point())
     heads: dict[str, nn.Module] = {}

@@ -89,11 +89,14 @@ def representation_width(encoder: nn.Module, example: Any = None) -> int:
             z = encode(encoder.eval(), example, declared)
     except UserError:
         raise
-    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:120].rstrip(".")
         raise UserError(
             f"the encoder {_called(encoder)} could not read the example batch "
-            f"({_shapes(example)}): {error}. Pass a batch exactly as the model will get it; a "
-            "dictionary with several entries reaches the encoder as a dictionary."
+            f"({_shapes(example)}): {type(error).__name__}: {said}. Correct the module, or the "
+            "batch, to be as the model will get it; several entries come as one dictionary."
         ) from error
     finally:
         for module, training in modes:
@@ -107,9 +110,8 @@ def _check_representation(encoder: nn.Module, z: object) -> None:
     wanted = "Expected one floating-point tensor, [N, d] or [N, C, H, W]"
     if isinstance(z, list | tuple):
         raise UserError(
-            f"the encoder {called} answered a {type(z).__name__} of {len(z)}. {wanted}: a head "
-            "reads one representation, and which of several is not ours to guess. Wrap the "
-            "encoder in a module that returns the one the tasks share."
+            f"the encoder {called} answered a {type(z).__name__} of {len(z)}. {wanted}: wrap the "
+            "encoder in a module that returns the one that the tasks share."
         )
     if not isinstance(z, Tensor):
         raise UserError(
@@ -119,13 +121,13 @@ def _check_representation(encoder: nn.Module, z: object) -> None:
     if not z.is_floating_point() or z.dim() < 2:
         raise UserError(
             f"the encoder {called} answered a tensor of shape {tuple(z.shape)} and type "
-            f"{z.dtype}. {wanted}."
+            f"{z.dtype}. {wanted}: wrap it in a module that returns one."
         )
     if z.dim() == 3:
         raise UserError(
-            f"the encoder {called} answered a tensor of shape {tuple(z.shape)}. {wanted}: three "
-            "dimensions may be [N, channels, length] or [N, length, width]. Pool the length "
-            "inside the encoder, or return [N, channels, length, 1]."
+            f"the encoder {called} answered a tensor of shape {tuple(z.shape)}, which may be [N, "
+            f"channels, length] or [N, length, width]. {wanted}: pool the length inside the "
+            "encoder, or return [N, channels, length, 1]."
         )
 
 

@@ -15,6 +15,7 @@ from polytask import registry
 from polytask.cli._config import TABLES, Settings, flag
 from polytask.cli._methods import Choice, parse
 from polytask.errors import UserError, nearest, unknown
+from polytask.files import check_place
 
 KINDS = ("regression", "binary", "multiclass", "multilabel")
 TARGET_WORDS = {"kind": KINDS, "role": ("main", "auxiliary")}
@@ -46,6 +47,7 @@ RULES: dict[str, Rule] = {
     "lr": POSITIVE,
     "clip_norm": POSITIVE,
     "weight_decay": NOT_NEGATIVE,
+    "checkpoint_every": NOT_NEGATIVE,
     "warmup": (lambda value: 0 <= value < 1, "a fraction from 0 to below 1"),
     "seed": NOT_NEGATIVE,
     "test_fraction": FRACTION,
@@ -86,9 +88,26 @@ def check(settings: Settings) -> Settings:
         _check_targets(settings["targets"], settings.where("targets"))
     if "test" in settings:
         check_file(settings["test"], settings.where("test"))
-    if "out" in settings and settings["out"].exists() and not settings["out"].is_dir():
-        raise UserError(f"{settings.where('out')}: {settings['out']} is a file, not a folder")
+    if "out" in settings:
+        # Only predictions, which come from a saved model, go to a file.
+        _check_out(settings["out"], settings.where("out"), file="model" in settings)
     return settings
+
+
+def _check_out(out: Path, where: str, *, file: bool) -> None:
+    """A file or a folder that is, or that can be made."""
+    if file and out.is_dir():
+        raise UserError(
+            f"{where}: {out} is a folder; name a file in it, as in {out}/predictions.csv"
+        )
+    if not file and out.exists() and not out.is_dir():
+        raise UserError(
+            f"{where}: {out} is a file, not a folder; name a folder that is not there yet"
+        )
+    try:
+        check_place(out.parent if file else out)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def parse_named(kind: str, raw: object, where: str) -> Choice:
@@ -132,6 +151,11 @@ def check_file(path: Path, where: str) -> Path:
         raise UserError(f"{where}: {path} is a folder; name one table in it (CSV or Parquet)")
     if not path.exists():
         raise _no_data(str(path), where, sets=False)
+    if not path.is_file():
+        raise UserError(
+            f"{where}: {path} is a pipe or a device; expected a file, which can be read more than "
+            "once. Save the table first"
+        )
     if path.stat().st_size == 0:
         raise UserError(f"{where}: {path} is empty (0 bytes); a table with a header was expected")
     return path
@@ -154,6 +178,10 @@ def _registered(name: str) -> bool:
 def _no_data(name: str, where: str, *, sets: bool = True) -> UserError:
     """The error for data that is not there: the nearest data set or file beside it."""
     path = Path(name).expanduser()
+    if path.is_symlink():
+        return UserError(
+            f"{where}: {path} is a link to {path.readlink()}, which does not exist; expected a file"
+        )
     near = (
         [p for p in path.parent.iterdir() if p.suffix.lower() in TABLES]
         if path.parent.is_dir()
@@ -201,8 +229,11 @@ def _check_targets(targets: list[Any] | dict[str, Any], where: str) -> None:
     """Kinds of a YAML mapping; `name:kind` texts are read where the columns are known."""
     if isinstance(targets, list):
         for each in targets:
-            if not isinstance(each, str) or not each:
-                raise UserError(f"{where}: expected COLUMN or COLUMN:KIND[:ROLE], found {each!r}")
+            if not isinstance(each, str) or not each or each.startswith(":"):
+                raise UserError(
+                    f"{where}: expected COLUMN or COLUMN:KIND[:ROLE], found {each!r}; write the "
+                    "column's name first, as in price:regression"
+                )
         return
     for spec in targets.values():
         given = {"kind": spec} if spec is None or isinstance(spec, str) else spec

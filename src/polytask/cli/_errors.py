@@ -7,9 +7,11 @@ that cannot be read or written). 1: our own bug. A traceback is shown with `--de
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polytask.errors import NonFiniteError, PolytaskError, UserError, nearest, unknown
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from cyclopts import App
     from cyclopts.exceptions import CycloptsError
 
-WRONG_INPUT, OUR_FAULT, INTERRUPTED = 2, 1, 130
+WRONG_INPUT, OUR_FAULT, INTERRUPTED, ENDED = 2, 1, 130, 143
+GO_ON = "run the same command again to go on; what is finished is kept"
 
 
 def guarded(build: Callable[[], App], words: Sequence[str], *, debug: bool) -> int:
@@ -34,20 +37,28 @@ def guarded(build: Callable[[], App], words: Sequence[str], *, debug: bool) -> i
         # would complain once more, so stdout is pointed at nothing.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):
+            return 0  # the same, found by rich, which leaves with code 1
+        raise
     except OSError as error:
         if error.filename is None and error.strerror is None:
             return _bug(error, debug)
         where = f"{error.filename}: " if error.filename is not None else ""
         text = f"{where}{error.strerror or error}"
         return _report(text, "check the path, its permissions and the free disk space", 2, debug)
-    except KeyboardInterrupt:
-        print(
-            "interrupted: run the same command again to go on; what is finished is kept",
-            file=sys.stderr,
-        )
+    except KeyboardInterrupt as stop:
+        # Who was interrupted may know better what is kept and where.
+        said = "; ".join(getattr(stop, "__notes__", [GO_ON]))
+        print(f"interrupted: {said}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
         return _bug(error, debug)
+
+
+def refused(text: str, advice: str) -> int:
+    """Say what is wrong with the command line and what to do; the exit code of that."""
+    return _report(text, advice, WRONG_INPUT, debug=False)
 
 
 def _call(app: App, words: Sequence[str]) -> None:
@@ -70,11 +81,13 @@ def _parse_error(error: CycloptsError, app: App) -> str:
     """One line for a command line that does not parse, always with the nearest right word."""
     from cyclopts import exceptions as kinds
 
+    from polytask.cli import EVERY_VERB
+
     if isinstance(error, kinds.UnknownOptionError):
         # Only what stands before '=' is the flag's name.
         word = (error.token.keyword or error.token.value).split("=", 1)[0]
         flags = {name for argument in error.argument_collection for name in argument.names}
-        flags |= {"--debug", "--help"}
+        flags |= set(EVERY_VERB)
         verb = " ".join(error.command_chain or ())
         close = nearest(word, flags)
         hint = f"; did you mean {close}?" if close else ""
@@ -85,7 +98,17 @@ def _parse_error(error: CycloptsError, app: App) -> str:
     if isinstance(error, kinds.UnusedCliTokensError):
         rest = " ".join(error.unused_tokens or ())
         return f"unexpected words at the end: {rest}; every value follows its --flag"
-    return " ".join(str(error).split())
+    text = " ".join(str(error).split())
+    if isinstance(error, kinds.CoercionError) and (token := error.token) is not None:
+        wanted = {float: "a number", Path: "a path"}.get(error.target_type or str)
+        if wanted:
+            return f"{token.keyword} should be {wanted}, found {token.value!r}"
+    # What cyclopts says before our own words, or before the flag.
+    text = re.sub(r"^Invalid value for \S+: (?=--)", "", text)
+    if isinstance(error, kinds.MissingArgumentError):
+        text = re.sub(r'^Command ".*?" parameter ', "", text).rstrip(".")
+        text = text.replace("at least 1 element. Got 0", "at least one value") + "; none follows it"
+    return text
 
 
 def _verbs(app: App) -> list[str]:

@@ -6,7 +6,6 @@ source files without importing them, so a wrong name costs milliseconds, not tor
 
 from __future__ import annotations
 
-import ast
 import re
 from typing import Any
 
@@ -63,8 +62,14 @@ def check(kind: str, name: str, arguments: dict[str, Any]) -> Choice:
             if not allowed:
                 raise UserError(f"{kind} {entry.name} takes no arguments; found {word!r}")
             raise unknown(f"argument of {kind} {entry.name}:", word, allowed)
-        _check_type(f"{kind} {entry.name}: {word}", value, entry, word)
+        arguments[word] = _own_none(value, entry.annotations.get(word, ""))
+        registry.check_type(f"{kind} {entry.name}: {word}", entry, word, arguments[word])
     return Choice(entry.name, arguments)
+
+
+def _own_none(value: Any, annotation: str) -> Any:
+    """`none` as the word that it is for some arguments, not as nothing."""
+    return "none" if value is None and "'none'" in annotation else value
 
 
 def typed(value: Any) -> Any:
@@ -127,31 +132,15 @@ def _value(text: str, where: str) -> Any:
     import yaml
 
     try:
-        return typed(yaml.safe_load(text))
+        value = typed(yaml.safe_load(text))
     except yaml.YAMLError as error:
-        raise UserError(f"{where}: {text!r} is not a list or mapping: {error}") from error
-
-
-def _check_type(where: str, value: Any, entry: registry.Entry, word: str) -> None:
-    """Compare a value with the type of the default; a default of None or '' says nothing."""
-    default = entry.arguments.get(word, "")
-    types = [part.strip() for part in entry.annotations.get(word, "").split("|")]
-    if isinstance(value, str) and "str" in types:
-        return  # a name where a number is the default, as in gcs:main=price
-    try:
-        example = ast.literal_eval(default)
-    except (ValueError, SyntaxError):
-        return
-    if isinstance(example, bool):
-        wanted, fits = "true or false", isinstance(value, bool) or value in (0, 1)
-    elif isinstance(example, int | float):
-        wanted = "a number"
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
-    elif isinstance(example, str):
-        wanted, fits = "a word", isinstance(value, str)
-    elif isinstance(example, tuple | list):
-        wanted, fits = "a list such as [256,128]", isinstance(value, list)
-    else:
-        return
-    if not fits:
-        raise UserError(f"{where} should be {wanted} (default {default}), found {value!r}")
+        raise UserError(
+            f"{where}: {text!r} is not a list or mapping; expected [64,32] or {{price: 2}}. Close "
+            "every bracket and quote"
+        ) from error
+    if isinstance(value, dict) and None in value.values():
+        raise UserError(
+            f"{where}: {text!r} has a name without a value; write a space behind the colon, as in "
+            "'{price: 2}', and put it in quotes for the shell"
+        )
+    return value

@@ -133,7 +133,7 @@ def train(
 def _fit(dataset: Dataset, settings: Settings, folder: Path, screen: Console) -> dict[str, Any]:
     """Train, test and save; what `--json` prints."""
     from polytask.data import make_splits
-    from polytask.data.splits import gaps
+    from polytask.data.gaps import gaps
     from polytask.tabular import fit_dataset
 
     recipe = _recipe(settings)

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from polytask.errors import UserError
+
 
 def label(value: Any) -> bool | int | float | str:
     """A class label as a plain Python value; whole floats become integers."""
@@ -24,6 +26,22 @@ def label(value: Any) -> bool | int | float | str:
 def label_text(value: Any) -> str:
     """A label or category as text; 12, 12.0 and '12' are one."""
     return str(label(value))
+
+
+def constant(name: object, only: object) -> UserError:
+    """The error for a target with one value."""
+    return UserError(
+        f"target {name!r} is constant: every label is {only!r}; there is nothing to learn. "
+        "Choose another target, or check where the column comes from."
+    )
+
+
+def unlabelled(name: object, rows: int) -> UserError:
+    """The error for a target without a label."""
+    return UserError(
+        f"target {name!r} has no labels: all {rows} values are missing. Choose another target, or "
+        "check where the column comes from."
+    )
 
 
 def places(labels: Iterable[str]) -> dict[str, int]:

@@ -52,11 +52,17 @@ class Batches:
         lengths = {k: len(v) for named in (self.inputs, self.targets) for k, v in named.items()}
         self.n = next(iter(lengths.values()), 0)
         if not self.inputs or self.n == 0:
-            raise UserError("there are no rows to make batches of; is a part of the split empty?")
+            raise UserError(
+                "found no rows to make batches of; expected at least one. Is a part of the split "
+                "empty?"
+            )
         if set(lengths.values()) != {self.n}:
-            raise UserError(f"expected the same number of rows everywhere, found {lengths}.")
-        if batch_size < 1:
-            raise UserError(f"batch_size is {batch_size}; expected 1 or more.")
+            raise UserError(
+                f"expected the same number of rows everywhere, found {lengths}. Keep inputs and "
+                "targets of the same rows, with missing labels marked."
+            )
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise UserError(f"batch_size is {batch_size!r}; expected a whole number of 1 or more.")
         if not len(self):
             raise UserError(
                 f"drop_last leaves no batch: {self.n} rows are fewer than batch_size={batch_size}."

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polytask.data._content import Content, content
+from polytask.data._encode import described
 from polytask.data._labels import label_text, places
-from polytask.errors import UserError, unknown
+from polytask.data._marks import missing_mark
+from polytask.data._written import written_numbers
+from polytask.errors import UserError, nearest, some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,6 +88,8 @@ class Recipe:
                 self._drop(name, "a row number without a name")
                 return
             self.notes.append(f"{name}: looks like a row number; drop it if it is one")
+        if mark := missing_mark(small):
+            self.notes.append(f"{name}: {mark}")
         self.numeric.append(name)
 
     def _words(self, name: str, series: pd.Series, found: Content, kind: str | None) -> None:
@@ -102,7 +107,14 @@ class Recipe:
                 return
             self.notes.append(f"{name}: {found.detail}; taken as categories")
         elif kind == "numeric":
-            raise UserError(f"column {name!r} holds words; it cannot be read as numeric.")
+            raise UserError(
+                f"column {name!r} holds {described(found, series)}; expected numbers, as kinds= "
+                f"asks for. Ask for 'categorical', or leave it out of kinds."
+            )
+        if written := written_numbers(series):
+            self.notes.append(
+                f"{name}: numbers with {written}, not read as numbers; write them plainly (1200.5)"
+            )
         self._categorical(name, series)
 
     def _categorical(self, name: str, series: pd.Series) -> None:
@@ -136,9 +148,12 @@ def transform_frame(frame: pd.DataFrame, columns: Mapping[str, Any]) -> dict[str
     wanted = [*columns.get("numeric", []), *columns.get("categorical", [])]
     have = [str(name) for name in frame.columns]
     if missing := [name for name in wanted if name not in have]:
-        if len(missing) == 1:
-            raise unknown("column: the table lacks", missing[0], have)
-        raise UserError(f"the table lacks the columns {', '.join(map(repr, missing))}.")
+        close = nearest(missing[0], have)
+        hint = f"; is it {close!r} here?" if close else "."
+        raise UserError(
+            f"the table lacks {some(map(repr, missing), 80)}, which training had as input; found "
+            f"{some(have, 120)}{hint} Rename it, or add it with empty cells."
+        )
     frame = frame.set_axis(have, axis=1)
     out: dict[str, np.ndarray] = {}
     if names := columns.get("numeric", []):
@@ -159,15 +174,18 @@ def _numeric(series: pd.Series, columns: Mapping[str, Any]) -> np.ndarray:
     if origin is not None:
         if found.what != "date":
             raise UserError(
-                f"column {name!r} held dates before and now holds {found.detail or found.what}; "
-                f"expected dates, as text in the form 2024-12-31."
+                f"column {name!r} held dates before and now holds {described(found, series)}; "
+                f"expected dates, as text in the form 2024-12-31. Leave missing ones empty."
             )
         return _finite(_days(found.values, origin))
     if found.what in ("boolean", "number", "duration"):
         return _finite(found.values.to_numpy(dtype=np.float64))
     if found.what in ("text", "mixed"):
         return _finite(_parse(series, set(columns.get("words", {}).get(name, [])), name))
-    raise UserError(f"column {name!r} holds {found.detail or found.what}; expected numbers.")
+    raise UserError(
+        f"column {name!r} holds {described(found, series)}; expected numbers, as in training. "
+        "Give them as numbers, and leave missing ones empty."
+    )
 
 
 def _parse(series: pd.Series, words: set[str], name: str) -> Any:
@@ -181,7 +199,7 @@ def _parse(series: pd.Series, words: set[str], name: str) -> Any:
     if len(bad):
         raise UserError(
             f"column {name!r} holds {bad.iloc[0]!r}; expected numbers, as when it was first read. "
-            f"Leave missing values empty."
+            f"Write numbers plainly (1200.5), and leave missing ones empty."
         )
     return numbers
 

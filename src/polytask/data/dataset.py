@@ -9,12 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from polytask.data._arrays import MISSING_CODE, codes, input_array, instants, target_array
 from polytask.errors import UserError
 from polytask.tasks import Task
-
-MISSING_CODE = -100
-"""The class code of a missing label, as PyTorch's losses ignore it."""
-FLOAT_INPUTS = ("numeric", "image")
 
 
 @dataclass
@@ -51,23 +48,39 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if not self.inputs:
-            raise UserError(f"data set {self.name!r} has no inputs; expected at least one array.")
+            raise UserError(
+                f"data set {self.name!r} has no inputs; expected at least one array. Pass "
+                "inputs={'numeric': array}."
+            )
         if not self.targets:
-            raise UserError(f"data set {self.name!r} has no targets; expected at least one.")
+            raise UserError(
+                f"data set {self.name!r} has no targets; expected at least one. Pass "
+                "targets={'price': array} and a task of that name."
+            )
         if set(self.targets) != set(self.tasks):
             raise UserError(
                 f"data set {self.name!r}: targets are {sorted(self.targets)} but tasks are "
-                f"{sorted(self.tasks)}; every task needs its target and the other way round."
+                f"{sorted(self.tasks)}; expected the same names in both. Add what is missing, or "
+                "leave the other out."
             )
-        self.inputs = {key: _input_array(key, value) for key, value in self.inputs.items()}
-        self.targets = {
-            key: _target_array(self.tasks[key], self.targets[key]) for key in self.tasks
-        }
-        self.groups = None if self.groups is None else _codes("groups", self.groups)
+        for key, task in self.tasks.items():
+            if not isinstance(task, Task):
+                raise UserError(
+                    f"data set {self.name!r}: the task {key!r} is a {type(task).__name__}; "
+                    f"expected a polytask.Task, as in Task({key!r}, 'regression')."
+                )
+            if task.name != key:
+                raise UserError(
+                    f"data set {self.name!r}: the task {key!r} is called {task.name!r}; expected "
+                    "one name for both. Rename one of them."
+                )
+        self.inputs = {key: input_array(key, value) for key, value in self.inputs.items()}
+        self.targets = {key: target_array(self.tasks[key], self.targets[key]) for key in self.tasks}
+        self.groups = None if self.groups is None else codes("groups", self.groups)
         self.stratify_on = (
-            None if self.stratify_on is None else _codes("stratify_on", self.stratify_on)
+            None if self.stratify_on is None else codes("stratify_on", self.stratify_on)
         )
-        self.times = None if self.times is None else _instants(self.times)
+        self.times = None if self.times is None else instants(self.times)
         self._check_lengths()
         self._check_fixed_split()
 
@@ -144,7 +157,7 @@ class Dataset:
                 if array is not None and len(array) != self.n:
                     raise UserError(
                         f"data set {self.name!r}: {what} {key!r} has {len(array)} rows, "
-                        f"expected {self.n} as in the first input."
+                        f"expected {self.n} as in the first input. Keep one entry a row everywhere."
                     )
 
     def _check_fixed_split(self) -> None:
@@ -153,65 +166,37 @@ class Dataset:
         parts = {"train", "val", "test"}
         if not set(self.fixed_split) <= parts:
             raise UserError(
-                f"fixed_split has the parts {sorted(self.fixed_split)}; expected {sorted(parts)}."
+                f"fixed_split has the parts {sorted(self.fixed_split)}; expected train, val and "
+                "test, or some of them. Rename them."
             )
         self.fixed_split = {
-            part: np.asarray(rows, dtype=np.int64) for part, rows in self.fixed_split.items()
+            part: self._row_numbers(part, rows) for part, rows in self.fixed_split.items()
         }
         together = np.concatenate(list(self.fixed_split.values()) or [np.empty(0, np.int64)])
         if len(together) and (together.min() < 0 or together.max() >= self.n):
-            raise UserError(f"fixed_split holds a row outside 0..{self.n - 1}.")
-        if len(np.unique(together)) != len(together):
-            raise UserError("fixed_split holds a row twice; parts may not overlap.")
-
-
-def _input_array(name: str, value: np.ndarray) -> np.ndarray:
-    """An input in the type the library computes with: float32, or int64 for whole numbers."""
-    array = np.asarray(value)
-    if array.ndim == 0:
-        raise UserError(
-            f"input {name!r} is a single value; expected an array with one entry a row."
-        )
-    if array.dtype == bool or np.issubdtype(array.dtype, np.floating) or name in FLOAT_INPUTS:
-        return _owned(array, np.float32)
-    if np.issubdtype(array.dtype, np.integer):
-        return _owned(array, np.int64)
-    raise UserError(f"input {name!r} is of type {array.dtype}; expected numbers.")
-
-
-def _owned(array: np.ndarray, dtype: type) -> np.ndarray:
-    """Contiguous and writeable, copied only if need be: torch warns of read-only memory."""
-    return np.require(array, dtype, ["C", "W"])
-
-
-def _target_array(task: Task, value: np.ndarray) -> np.ndarray:
-    """A target in its encoding, with codes checked against the task's classes."""
-    array = np.asarray(value)
-    if task.kind not in ("binary", "multiclass"):
-        if array.dtype == object or not (
-            np.issubdtype(array.dtype, np.number) or array.dtype == bool
-        ):
+            wrong = together[(together < 0) | (together >= self.n)][0]
             raise UserError(
-                f"target {task.name!r} is of type {array.dtype}; expected numbers for a "
-                f"{task.kind} task (encode raw labels with Task.encode)."
+                f"fixed_split holds {wrong}, a row outside 0..{self.n - 1}. Count rows from 0, and "
+                "those of this data set."
             )
-        if np.issubdtype(array.dtype, np.integer) and task.kind == "custom":
-            return _owned(array, np.int64)
-        return _owned(array, np.float32)
-    if not np.issubdtype(array.dtype, np.integer):
-        raise UserError(
-            f"target {task.name!r} is of type {array.dtype}; expected whole-number class codes, "
-            f"{MISSING_CODE} where missing (encode raw labels with Task.encode)."
-        )
-    array = _owned(array, np.int64)
-    present = array[array != MISSING_CODE]
-    k = len(task.classes) or (2 if task.kind == "binary" else 0)
-    if len(present) and (present.min() < 0 or (k and present.max() >= k)):
-        raise UserError(
-            f"target {task.name!r} holds class codes {present.min()}..{present.max()}; "
-            f"expected 0..{k - 1}, or {MISSING_CODE} where missing."
-        )
-    return array
+        values, counts = np.unique(together, return_counts=True)
+        if len(values) != len(together):
+            raise UserError(
+                f"fixed_split holds a row twice ({values[counts > 1][0]}); expected parts that do "
+                "not overlap. Leave it in one of them."
+            )
+
+    def _row_numbers(self, part: str, rows: np.ndarray) -> np.ndarray:
+        """Rows of a part as int64 numbers; a mask of booleans becomes the numbers it means."""
+        array = np.asarray(rows)
+        if array.dtype == bool and array.shape == (self.n,):
+            return np.flatnonzero(array)
+        if array.ndim != 1 or (len(array) and not np.issubdtype(array.dtype, np.integer)):
+            raise UserError(
+                f"fixed_split[{part!r}] is of type {array.dtype} and shape {array.shape}; expected "
+                f"row numbers, or one true or false for each of the {self.n} rows."
+            )
+        return array.astype(np.int64)
 
 
 def _has_label(target: np.ndarray) -> np.ndarray:
@@ -222,35 +207,3 @@ def _has_label(target: np.ndarray) -> np.ndarray:
         present = ~np.isnan(target)
     labelled: np.ndarray = present.reshape(len(present), -1).any(axis=1)
     return labelled
-
-
-def _codes(name: str, values: np.ndarray) -> np.ndarray:
-    """Any labels as int64 codes 0..k-1 in sorted order."""
-    array = np.asarray(values)
-    if array.ndim != 1:
-        raise UserError(f"{name} has shape {array.shape}; expected one value a row.")
-    if array.dtype == object:
-        if missing := sum(value is None or value != value for value in array):
-            raise UserError(f"{name} has {missing} missing values; expected none.")
-        array = array.astype(str)
-    if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any():
-        raise UserError(f"{name} has {int(np.isnan(array).sum())} missing values; expected none.")
-    return np.unique(array, return_inverse=True)[1].astype(np.int64)
-
-
-def _instants(values: np.ndarray) -> np.ndarray:
-    """Times as numbers that sort: datetimes become int64 nanoseconds."""
-    array = np.asarray(values)
-    if array.ndim != 1:
-        raise UserError(f"times has shape {array.shape}; expected one value a row.")
-    if np.issubdtype(array.dtype, np.datetime64):
-        if np.isnat(array).any():
-            raise UserError(f"times has {int(np.isnat(array).sum())} missing values.")
-        return array.astype("datetime64[ns]").astype(np.int64)
-    if np.issubdtype(array.dtype, np.integer):
-        return array.astype(np.int64)
-    if not np.issubdtype(array.dtype, np.floating):
-        raise UserError(f"times is of type {array.dtype}; expected datetimes or numbers.")
-    if not np.isfinite(array).all():
-        raise UserError("times has missing or infinite values; a time split needs every one.")
-    return array.astype(np.float64)

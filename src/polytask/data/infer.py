@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polytask.data._content import Content, content
-from polytask.data._labels import label_text
+from polytask.data._labels import constant, label_text, unlabelled
 from polytask.data.dataset import MISSING_CODE
 from polytask.errors import UserError
 
@@ -48,9 +48,13 @@ def infer_kind(series: pd.Series) -> Inference:
     name = series.name
     found = content(series)
     if found.what == "empty":
-        raise UserError(f"target {name!r} has no labels: all {len(series)} values are missing.")
+        raise unlabelled(name, len(series))
     if found.what == "nested":
-        raise UserError(f"target {name!r} holds {found.detail}; expected numbers or labels.")
+        labels = f", or ask for {name}:multilabel if it lists labels"
+        raise UserError(
+            f"target {name!r} holds {found.detail}; expected numbers or labels. Make one column "
+            f"of each value{labels if 'complex' not in found.detail else ''}."
+        )
     if found.what == "date":
         raise UserError(
             f"target {name!r} holds dates; expected numbers or labels. "
@@ -62,9 +66,7 @@ def infer_kind(series: pd.Series) -> Inference:
     distinct = len(set(map(label_text, values.unique())))
     if distinct < 2:
         only = label_text(values.iloc[0]) if len(values) else "infinite values"
-        raise UserError(
-            f"target {name!r} is constant: every label is {only!r}; there is nothing to learn."
-        )
+        raise constant(name, only)
     if found.what == "boolean":
         return Inference("binary", "true or false")
     if found.what in ("text", "mixed"):
@@ -76,7 +78,8 @@ def infer_kind(series: pd.Series) -> Inference:
         if rest == 1:
             raise UserError(
                 f"target {name!r} is constant: every label is {codes.iloc[0]:g} or the mark "
-                f"{MISSING_CODE} for a missing one; there is nothing to learn."
+                f"{MISSING_CODE} for a missing one; there is nothing to learn. Choose another "
+                "target."
             )
         if rest <= SOME_INTEGERS:
             kind = "binary" if rest == 2 else "multiclass"

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from numbers import Integral, Real
 
 import numpy as np
 
 from polytask.data.dataset import MISSING_CODE, Dataset
-from polytask.errors import UserError, unknown
+from polytask.errors import UserError, count, some, unknown
 
 KINDS = ("random", "stratified", "group", "time")
 Draw = Callable[[np.ndarray, int, int, np.random.Generator], np.ndarray]
@@ -46,17 +47,22 @@ def make_splits(
     Raises:
         UserError: the split does not exist, lacks its column, or leaves a part without rows.
     """
-    kind, _, column = split.partition(":")
+    kind, _, column = str(split).partition(":")
     if kind not in KINDS:
         raise unknown("split", kind, KINDS)
     for name, share in (("test_fraction", test_fraction), ("val_fraction", val_fraction)):
-        if not 0 <= share < 1:
-            raise UserError(f"{name} is {share}; expected a share of at least 0 and below 1.")
+        if not isinstance(share, Real) or not 0 <= share < 1:
+            hint = ", so 0.15 for 15 %" if isinstance(share, Real) and share > 1 else ""
+            raise UserError(
+                f"{name} is {share!r}; expected a share of at least 0 and below 1{hint}."
+            )
     if test_fraction + val_fraction >= 1:
         raise UserError(
             f"test_fraction + val_fraction is {test_fraction + val_fraction:g}; expected less than "
-            f"1, so that training rows are left."
+            f"1, so that training rows are left. Make one of them smaller."
         )
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
+        raise UserError(f"seed must be a whole number of at least 0, found {seed!r}.")
     draw, check = _method(dataset, kind, column)
     parts = {name: rows for name, rows in (dataset.fixed_split or {}).items() if len(rows)}
     taken = np.concatenate([np.empty(0, np.int64), *parts.values()])
@@ -65,13 +71,13 @@ def make_splits(
     total = dataset.n if "test" not in parts else len(rest)
     shares = {"test": test_fraction, "val": val_fraction}
     wanted = {name: share for name, share in shares.items() if share > 0 and name not in parts}
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(int(seed))
     for done, (name, share) in enumerate(wanted.items()):
         later = len(wanted) - done
         if len(parts["train"]) <= later:
             raise UserError(
                 f"{dataset.n} rows are too few for the parts {', '.join(wanted)} and train; "
-                f"every part needs a row."
+                f"every part needs a row. Give more rows."
             )
         size = min(max(1, round(total * share)), len(parts["train"]) - later)
         drawn = draw(parts["train"], size, later, generator)
@@ -135,8 +141,8 @@ def _whole_groups(
     if len(values) <= later:
         raise UserError(
             f"a group split needs a group for every part; the {len(rows)} rows to divide into "
-            f"{later + 1} parts belong to {len(values)} group(s). Use another column or a random "
-            f"split."
+            f"{later + 1} parts belong to {count(len(values), 'group')}. Use another column or a "
+            f"random split."
         )
     order = generator.permutation(len(values))
     chosen: list[int] = []
@@ -158,7 +164,8 @@ def _latest(times: np.ndarray, rows: np.ndarray, size: int, later: int) -> np.nd
     if len(starts) == 0:
         raise UserError(
             f"a time split needs a time for every part; the {len(rows)} rows to divide into "
-            f"{later + 1} parts have {len(np.unique(ordered))} different time(s)."
+            f"{later + 1} parts have {count(len(np.unique(ordered)), 'different time')}. Use "
+            f"another column or a random split."
         )
     start = starts[np.argmin(np.abs(starts - (len(rows) - size)))]
     return rows[times[rows] >= ordered[start]]
@@ -171,9 +178,11 @@ def _check_groups(groups: np.ndarray, parts: dict[str, np.ndarray]) -> None:
         for second in names[i + 1 :]:
             both = np.intersect1d(groups[parts[first]], groups[parts[second]])
             if len(both):
+                shared = count(len(both), "group") + (" is" if len(both) == 1 else " are")
                 raise UserError(
-                    f"{len(both)} groups are in both the {first} and the given {second} rows; "
-                    f"a group split cannot mend that. Use a random split or another test file."
+                    f"{shared} in both the {first} and the given {second} rows; "
+                    f"a group split needs each on one side. Use a random split or another test "
+                    f"file."
                 )
 
 
@@ -191,19 +200,27 @@ def _strata(dataset: Dataset, task: str) -> np.ndarray:
     """int64 [N] classes to stratify by, a class of their own for missing labels."""
     kinds = {name: t.kind for name, t in dataset.tasks.items()}
     possible = [name for name, kind in kinds.items() if kind in ("binary", "multiclass")]
+    if task and task not in possible and (task in kinds or not possible):
+        found = f"{task!r} is {kinds.get(task, 'no target')}"
+        raise UserError(
+            f"a stratified split needs a binary or multiclass target; {found}. Name one of "
+            f"{', '.join(possible)}, or use split=random."
+            if possible
+            else f"a stratified split needs a binary or multiclass target; {found}. Use "
+            "split=random."
+        )
     if task and task not in possible:
-        if task in kinds:
-            raise UserError(
-                f"a stratified split needs a binary or multiclass task; {task!r} is {kinds[task]}."
-            )
-        raise unknown("task to stratify by:", task, possible)
+        raise unknown("target to stratify by:", task, possible)
     if not task and dataset.stratify_on is not None:
         strata, what = dataset.stratify_on, "stratify_on"
     elif task or possible:
         what = task or possible[0]
         strata = dataset.targets[what]
         if strata.ndim > 1:
-            raise UserError(f"the target {what!r} has a label map per row; it cannot stratify.")
+            raise UserError(
+                f"the target {what!r} has a label map per row; expected one label a row to "
+                "stratify by. Use split=random."
+            )
     else:
         raise UserError(
             f"a stratified split needs a binary or multiclass task; found only "
@@ -212,12 +229,12 @@ def _strata(dataset: Dataset, task: str) -> np.ndarray:
     values, counts = np.unique(strata, return_counts=True)
     rare = [(v, c) for v, c in zip(values, counts, strict=True) if c < 3 and v != MISSING_CODE]
     if rare:
-        code, count = rare[0]
+        code, few = rare[0]
         classes = dataset.tasks[what].classes if what in kinds else ()
         shown = classes[code] if code < len(classes) else code
         raise UserError(
-            f"class {shown!r} of {what!r} has {count} row(s); a stratified split needs at least 3, "
-            f"one for each part. Merge or drop the class, or use split=random."
+            f"class {shown!r} of {what!r} has {count(few, 'row')}; a stratified split needs at "
+            f"least 3, one for each part. Merge or drop the class, or use split=random."
         )
     return strata
 
@@ -235,7 +252,8 @@ def _column(dataset: Dataset, kind: str, column: str) -> np.ndarray:
             missing = int((values < 0).sum() if name == "categorical" else np.isnan(values).sum())
             if missing:
                 raise UserError(
-                    f"the {kind} column {column!r} has {missing} missing values; expected none."
+                    f"the {kind} column {column!r} has {count(missing, 'missing value')}; expected "
+                    f"none. Fill them, or use another column."
                 )
             return values
     if known is not None and own is None:
@@ -244,5 +262,8 @@ def _column(dataset: Dataset, kind: str, column: str) -> np.ndarray:
     if kind == "group":
         options += list(dataset.columns.get("categorical", []))
     if not column:
-        raise UserError(f"a {kind} split needs a column: {kind}:COLUMN. Known: {options}.")
+        raise UserError(
+            f"a {kind} split needs a column: {kind}:COLUMN; found {kind!r} alone. There are: "
+            f"{some(options) or 'none'}."
+        )
     raise unknown(f"column for a {kind} split:", column, options)

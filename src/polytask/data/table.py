@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from polytask.data._content import content
+from polytask.data._encode import described
+from polytask.data._leaks import leaks
 from polytask.data.columns import INPUT_KINDS, Recipe, transform_frame
 from polytask.data.dataset import Dataset
 from polytask.data.targets import (
@@ -17,7 +20,7 @@ from polytask.data.targets import (
     parse_targets,
     read_target,
 )
-from polytask.errors import UserError, unknown
+from polytask.errors import UserError, count, some, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +73,10 @@ def table_dataset(
     used = {column for item in wanted for column in item.reads(columns)}
     for what, column in (*(("drop", c) for c in drop), ("group", group), ("time", time)):
         if column in used:
-            raise UserError(f"the column {column!r} is a target; it cannot be in {what} too.")
+            raise UserError(
+                f"the column {column!r} is a target; it cannot be in {what} too. Leave it out of "
+                "one of the two."
+            )
     notes: list[str] = []
     read = [read_target(frame, item, notes) for item in wanted]
 
@@ -83,10 +89,7 @@ def table_dataset(
         if column not in aside:
             recipe.decide(frame[column], kinds.get(column))
     if not recipe.numeric and not recipe.categorical:
-        raise UserError(
-            f"no input column is left of {len(columns)}: targets {sorted(used)}, left out "
-            f"{recipe.dropped}."
-        )
+        raise _no_input(columns, used, recipe.dropped, {"groups": group, "times": time})
     recipe.notes.insert(
         0, f"inputs: {len(recipe.numeric)} numeric, {len(recipe.categorical)} categorical columns"
     )
@@ -94,11 +97,15 @@ def table_dataset(
         if column is not None:
             recipe.notes.append(f"{column}: used for the {what} split, not as an input")
     metadata = recipe.to_dict() | {"group": group, "time": time}
+    inputs = transform_frame(frame, metadata)
+    encoded = {task.name: values for task, values in read}
+    tasks = {task.name: task for task, _ in read}
+    recipe.notes += leaks(tasks, encoded, inputs, metadata)
     return Dataset(
         name=name,
-        inputs=transform_frame(frame, metadata),
-        targets={task.name: encoded for task, encoded in read},
-        tasks={task.name: task for task, _ in read},
+        inputs=inputs,
+        targets=encoded,
+        tasks=tasks,
         columns=metadata,
         groups=None if group is None else _groups(frame[group]),
         times=None if time is None else _times(frame[time]),
@@ -130,22 +137,27 @@ def with_test_file(
     needless = set(train.columns["dropped"])
     if missing := [c for c in train_names if c not in test_names and c not in needless]:
         raise UserError(
-            f"the test table lacks {', '.join(map(repr, missing))}; expected the columns of the "
-            f"training table, found {', '.join(map(repr, test_names))}."
+            f"the test table lacks {some(map(repr, missing), 80)}; expected the columns of the "
+            f"training table, found {some(map(repr, test_names), 120)}. Add what is missing, "
+            "empty cells for an input."
         )
-    inputs = transform_frame(test_frame, train.columns)
     notes = list(train.notes)
     encoded: dict[str, np.ndarray] = {}
-    for item in parse_targets(targets, train_names):
-        task = train.tasks[item.name]
-        columns = item.reads(train_names)
-        if columns == [item.name]:
-            encoded[task.name] = encode_target(test_frame[item.name], task, notes)
-        else:
-            encoded[task.name] = read_target(test_frame, item, [])[1]
+    try:
+        inputs = transform_frame(test_frame, train.columns)
+        for item in parse_targets(targets, train_names):
+            task = train.tasks[item.name]
+            if item.reads(train_names) == [item.name]:
+                encoded[task.name] = encode_target(test_frame[item.name], task, notes)
+            else:
+                encoded[task.name] = read_target(test_frame, item, [])[1]
+    except UserError as error:
+        raise UserError(f"test table: {error}") from error
+    for task in train.tasks.values():
         if not _any_label(encoded[task.name]):
             raise UserError(
-                f"target {task.name!r} has no labels in the test table; nothing could be judged."
+                f"target {task.name!r} has no labels in the test table; nothing could be judged. "
+                "Give its labels, or leave the target out."
             )
     if extra := [c for c in test_names if c not in train_names]:
         notes.append(f"test table: columns not in the training table: {', '.join(extra)}")
@@ -168,14 +180,35 @@ def with_test_file(
     )
 
 
+def _no_input(
+    columns: Sequence[str],
+    targets: Iterable[str],
+    dropped: Mapping[str, str],
+    aside: Mapping[str, str | None],
+) -> UserError:
+    """The error for a table of which no column is left to predict from, with where all went."""
+    by_reason: dict[str, list[str]] = {"targets": sorted(targets)}
+    for name, why in dropped.items():
+        by_reason.setdefault(f"left out as {why}", []).append(name)
+    by_reason |= {why: [name] for why, name in aside.items() if name is not None}
+    found = "; ".join(f"{why}: {some(names, 40)}" for why, names in by_reason.items())
+    return UserError(
+        f"no input column is left of {len(columns)} ({found}). Expected at least one to predict "
+        "from: keep more of them, or name fewer targets."
+    )
+
+
 def _named(frame: pd.DataFrame) -> pd.DataFrame:
     """The table with text column names, all different, and rows numbered from 0."""
     if len(frame) == 0:
         raise UserError("the table has no rows.")
     names = [str(name) for name in frame.columns]
-    double = sorted({name for name in names if names.count(name) > 1})
+    double = [repr(name) for name, count in Counter(names).items() if count > 1]
     if double:
-        raise UserError(f"the table has columns of the same name: {', '.join(double)}.")
+        raise UserError(
+            f"the table has columns of the same name: {some(double, 80)}; expected every name "
+            "once. Rename all but one."
+        )
     return frame.set_axis(names, axis=1).reset_index(drop=True)
 
 
@@ -185,8 +218,8 @@ def _groups(series: pd.Series) -> np.ndarray:
 
     if missing := int(series.isna().sum()):
         raise UserError(
-            f"group column {series.name!r} has {missing} missing values; expected a group for "
-            f"every row."
+            f"group column {series.name!r} has {count(missing, 'missing value')}; expected a group "
+            f"for every row. Fill them, or use another column."
         )
     return pd.factorize(series)[0].astype(np.int64)
 
@@ -196,12 +229,13 @@ def _times(series: pd.Series) -> np.ndarray:
     found = content(series)
     if found.what not in ("date", "number", "duration"):
         raise UserError(
-            f"time column {series.name!r} holds {found.detail or found.what}; expected dates "
-            f"(as 2024-12-31) or numbers."
+            f"time column {series.name!r} holds {described(found, series)}; expected dates "
+            f"(as 2024-12-31) or numbers. Write it so, or use another column."
         )
     if missing := int(found.values.isna().sum()):
         raise UserError(
-            f"time column {series.name!r} has {missing} missing values; expected one in every row."
+            f"time column {series.name!r} has {count(missing, 'missing value')}; expected one in "
+            "every row. Fill them, or use another column."
         )
     if found.what == "date":
         return found.values.to_numpy(dtype="datetime64[ns]")

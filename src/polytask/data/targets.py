@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from polytask.data._content import content
 from polytask.data._encode import described, encode_columns, encode_target, label_sets
-from polytask.data._labels import label, label_text
+from polytask.data._labels import constant, label, label_text, unlabelled
 from polytask.data.dataset import MISSING_CODE
 from polytask.data.infer import MANY_INTEGERS, infer_kind
-from polytask.errors import UserError, unknown
+from polytask.errors import UserError, some, unknown
 from polytask.tasks import Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
 KINDS = ("regression", "binary", "multiclass", "multilabel")
+MEANT = {
+    "classification": "binary or multiclass",
+    "categorical": "multiclass",
+    "category": "multiclass",
+    "ordinal": "multiclass or regression",
+    "bool": "binary",
+    "boolean": "binary",
+    "numeric": "regression",
+    "number": "regression",
+    "float": "regression",
+    "continuous": "regression",
+    "count": "regression",
+    "tags": "multilabel",
+    "multi-label": "multilabel",
+}
+"""What other libraries call a kind of target."""
 ROLES = ("main", "auxiliary")
 TargetSpec = str | Task
 Targets = Sequence[TargetSpec] | Mapping[str, TargetSpec | Mapping[str, str] | None] | str
@@ -53,8 +70,12 @@ def parse_targets(
     Raises:
         UserError: no target; a column, kind or role that does not exist; a target named twice.
     """
-    if isinstance(targets, str):
+    if isinstance(targets, str | Task):
         targets = [targets]
+    if not isinstance(targets, Iterable):
+        raise UserError(
+            f"targets should be a list such as ['price:regression', 'sold'], found {targets!r}."
+        )
     if isinstance(targets, Mapping):
         wanted = [_from_pair(name, spec) for name, spec in targets.items()]
     else:
@@ -64,22 +85,49 @@ def parse_targets(
     seen: set[str] = set()
     for item in wanted:
         if item.name in seen:
-            raise UserError(f"the target {item.name!r} was given twice.")
+            raise UserError(
+                f"the target {item.name!r} was given twice; expected every column once. Leave one "
+                "out."
+            )
         seen.add(item.name)
-        if item.kind is not None and item.kind not in KINDS:
-            raise unknown(f"target kind of {item.name!r}:", item.kind, [*KINDS, *ROLES])
-        if item.role not in ROLES:
-            raise unknown(f"role of target {item.name!r}:", item.role, ROLES)
         for column in item.reads(names):
             if column not in names:
-                raise unknown(what, column, names)
+                raise _no_column(what, column, names)
+        if item.kind is not None and item.kind not in KINDS:
+            raise _no_kind(item.name, item.kind)
+        if item.role not in ROLES:
+            raise unknown(f"role of target {item.name!r}:", item.role, ROLES)
     return wanted
+
+
+def _no_column(what: str, column: str, names: Sequence[str]) -> UserError:
+    """The error for a name that is not there; names that are numbers betray a missing header."""
+    numbers = [name for name in names if re.fullmatch(r"-?\d+\.\d+", str(name))]
+    if 2 * len(numbers) > len(names):
+        return UserError(
+            f"there is no column {column!r} among {some(names, 100)}; expected names, and these "
+            "look like the first row. Is the header missing?"
+        )
+    return unknown(what, column, names)
+
+
+def _no_kind(name: str, kind: str) -> UserError:
+    meant = MEANT.get(str(kind).lower())
+    if meant is None:
+        return unknown(f"target kind of {name!r}:", kind, [*KINDS, *ROLES])
+    return UserError(
+        f"unknown target kind of {name!r}: {kind!r}; it is {meant} here, as in "
+        f"{name}:{meant.split()[-1]}. Known: {', '.join(sorted(KINDS))}."
+    )
 
 
 def _from_pair(name: str, spec: TargetSpec | Mapping[str, str] | None) -> Wanted:
     if isinstance(spec, Task):
         if spec.name != name:
-            raise UserError(f"the task of target {name!r} is called {spec.name!r}.")
+            raise UserError(
+                f"the task of target {name!r} is called {spec.name!r}; expected one name for both. "
+                "Rename the task."
+            )
         return Wanted(name, task=spec)
     if isinstance(spec, Mapping):
         for word in spec:
@@ -97,13 +145,24 @@ def _from_pair(name: str, spec: TargetSpec | Mapping[str, str] | None) -> Wanted
 def _from_item(spec: TargetSpec, names: Sequence[str]) -> Wanted:
     if isinstance(spec, Task):
         return Wanted(spec.name, task=spec)
-    spec = str(spec)
-    if spec in names or ":" not in spec:
-        return Wanted(spec)
-    name, _, last = spec.rpartition(":")
-    if last not in ROLES:
-        return Wanted(name, kind=last)
-    return dataclasses.replace(_from_item(name, names), role=last)
+    parts = str(spec).split(":")
+    # The longest beginning that is a column: a column's name may hold colons.
+    known = [n for n in range(len(parts), 0, -1) if ":".join(parts[:n]) in names]
+    end = known[0] if known else len(parts)
+    while not known and end > 1 and parts[end - 1] in (*KINDS, *ROLES):
+        end -= 1
+    if not known and end == len(parts) > 1:
+        end -= 1  # a name and a kind that are both misspelt
+    name, words = ":".join(parts[:end]), parts[end:]
+    if len(words) > 2:
+        raise UserError(
+            f"target {str(spec)!r} has {len(words)} words behind the column {name!r}; expected "
+            "COLUMN, COLUMN:KIND or COLUMN:KIND:ROLE."
+        )
+    if len(words) == 1 and words[0] in ROLES:
+        return Wanted(name, role=words[0])
+    kind, role = [*words, None, None][:2]
+    return Wanted(name, kind, role=role or "main")
 
 
 def read_target(frame: pd.DataFrame, wanted: Wanted, notes: list[str]) -> tuple[Task, np.ndarray]:
@@ -140,14 +199,11 @@ def check_labels(task: Task, encoded: np.ndarray) -> None:
     else:
         present = encoded[~np.isnan(encoded)]
     if len(present) == 0:
-        raise UserError(f"target {task.name!r} has no labels: all values are missing.")
+        raise unlabelled(task.name, len(encoded))
     if task.kind != "multilabel" and present.min() == present.max():
         value = present.flat[0]
         shown = task.classes[int(value)] if task.kind in ("binary", "multiclass") else value
-        raise UserError(
-            f"target {task.name!r} is constant: every label is {label_text(shown)!r}; "
-            f"there is nothing to learn."
-        )
+        raise constant(task.name, label_text(shown))
 
 
 def _noted(task: Task, encoded: np.ndarray, reason: str, notes: list[str]) -> np.ndarray:
@@ -180,10 +236,14 @@ def _classes(series: pd.Series, kind: str) -> tuple[Any, ...]:
     found = content(series)
     if found.what in ("nested", "date") and kind != "multilabel":
         raise UserError(
-            f"target {name!r} holds {described(found, series)}; expected labels for a {kind} task."
+            f"target {name!r} holds {described(found, series)}; expected labels for a {kind} task. "
+            "Name another column, or turn it into classes."
         )
     if kind == "multilabel":
-        return tuple(sorted({part for parts in label_sets(series).dropna() for part in parts}))
+        found_labels = {part for parts in label_sets(series).dropna() for part in parts}
+        if not found_labels:
+            raise unlabelled(name, len(series))
+        return tuple(sorted(found_labels))
     # Blank text is missing in any column; infinite numbers are not classes.
     values = [value for value in series.dropna().unique() if label_text(value).strip()]
     labels = {label_text(value): label(value) for value in values}
@@ -193,25 +253,24 @@ def _classes(series: pd.Series, kind: str) -> tuple[Any, ...]:
         if len(labels) > MANY_INTEGERS or not np.isfinite(fractions).all():
             raise UserError(
                 f"target {name!r} holds numbers with fractions ({len(labels)} distinct values); "
-                f"expected class labels for a {kind} task."
+                f"expected class labels for a {kind} task. Ask for {name}:regression, or make "
+                "classes of ranges."
             )
     if kind == "binary" and len(labels) > 2:
-        shown = ", ".join(repr(text) for text in sorted(labels)[:5])
+        shown = some((repr(text) for text in sorted(labels)), 60)
+        numbers = all(isinstance(value, int | float) for value in labels.values())
         raise UserError(
-            f"target {name!r} has {len(labels)} different labels ({shown}, ...); expected 2 for "
-            f"a binary task. Ask for {name}:multiclass or {name}:regression."
+            f"target {name!r} has {len(labels)} different labels ({shown}); expected 2 for a "
+            f"binary task. Ask for {name}:multiclass{f' or {name}:regression' * numbers}."
         )
     if len(labels) == series.notna().sum() > MANY_INTEGERS:
         raise UserError(
             f"target {name!r} has a different label in each of {len(labels)} rows; expected "
-            f"classes that repeat for a {kind} task."
+            f"classes that repeat for a {kind} task. If it is an identifier, drop it."
         )
     if len(labels) == 1:
-        raise UserError(
-            f"target {name!r} is constant: every label is {next(iter(labels))!r}; "
-            f"there is nothing to learn."
-        )
+        raise constant(name, next(iter(labels)))
     if not labels:
-        raise UserError(f"target {name!r} has no labels: all {len(series)} values are missing.")
+        raise unlabelled(name, len(series))
     numeric = all(isinstance(value, int | float) for value in labels.values())
     return tuple(sorted(labels.values(), key=None if numeric else str))

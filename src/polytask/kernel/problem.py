@@ -85,8 +85,12 @@ def total(task: str, loss: Tensor | Sequence[Tensor]) -> Tensor:
             found = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
             raise UserError(
                 f"the loss of task {task!r} must be a scalar tensor, or a list of them to be "
-                f"summed; found {found}{' in the list' if several else ''}. Reduce it, as by "
-                ".mean()."
+                f"summed; found {found}{' in the list' if several else ''}. "
+                + (
+                    "Reduce it, as by .mean()."
+                    if isinstance(part, Tensor)
+                    else "Pass the tensor itself, not its .item()."
+                )
             )
     if not parts:
         raise UserError(

@@ -185,8 +185,8 @@ class Accumulator:
         except (TypeError, ValueError, RuntimeError):
             kind = f"shape {list(found.shape)}" if isinstance(found, Tensor) else ""
             raise UserError(
-                f"{what} returned {kind or type(found).__name__} for {shapes}; expected one number, "
-                "or polytask's Undefined. Reduce it to one, with .mean() for instance."
+                f"{what} returned {kind or type(found).__name__} for {shapes}; expected one "
+                "number, or polytask's Undefined. Reduce it to one, with .mean() for instance."
             ) from None
 
     def _check(self, output: Tensor, target: Tensor) -> None:

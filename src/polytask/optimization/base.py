@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from polytask.errors import UserError
+from polytask.errors import NonFiniteError, UserError
 from polytask.kernel.measure import Discovery, measure
 from polytask.kernel.problem import Features, Losses, Problem, Shared
 from polytask.kernel.shift import Closure
@@ -246,7 +246,15 @@ class Balancer(NamedState):
             raise UserError(f"{type(self).__name__} does not decide from a Gramian alone.")
         square = gramian.detach().double().cpu()
         if square.ndim != 2 or square.shape[0] != square.shape[1]:
-            raise UserError(f"a Gramian is square, found shape {tuple(gramian.shape)}.")
+            raise UserError(
+                f"expected a square Gramian, [T, T], found shape {tuple(gramian.shape)}. Pass "
+                "J @ J.T, or call combine(J)."
+            )
+        if not bool(square.isfinite().all()):
+            raise NonFiniteError(
+                "the Gramian holds values that are NaN or infinite; expected numbers, as no "
+                "weights follow from such. Look at the gradients it was made of."
+            )
         names = tuple(str(i) for i in range(len(square)))
         values = torch.ones(len(square)) if losses is None else losses.detach().cpu()
         known = Statistic(names, values.double(), square, generator=self.generator, source="given")

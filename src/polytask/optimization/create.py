@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from polytask import registry
-from polytask.errors import UserError
+from polytask.errors import NonFiniteError, PolytaskError, UserError
 from polytask.kernel.statistic import Statistic
 from polytask.optimization.base import Balancer
 
@@ -48,4 +48,27 @@ class _FromFunction(Balancer):
         self.function = function
 
     def decide(self, statistic: Statistic) -> Tensor:
-        return self.function(statistic.need_gramian())
+        gramian = statistic.need_gramian()
+        name = getattr(self.function, "__qualname__", type(self.function).__name__)
+        try:
+            weights: object = self.function(gramian)
+        except (PolytaskError, MemoryError):
+            raise
+        except Exception as error:
+            said = " ".join(str(error).split())[:160].rstrip(".")
+            raise UserError(
+                f"the balancer {name} raised {type(error).__name__}: {said}, for a Gramian of "
+                f"{len(gramian)} tasks; expected weights. Call it by hand on such a matrix."
+            ) from error
+        if not isinstance(weights, Tensor) or weights.shape != (len(gramian),):
+            shape = f"shape {list(weights.shape)}" if isinstance(weights, Tensor) else ""
+            raise UserError(
+                f"the balancer {name} returned {shape or type(weights).__name__}; expected a "
+                f"tensor of {len(gramian)} weights, one for each present task. Give it that shape."
+            )
+        if not bool(weights.isfinite().all()):
+            raise NonFiniteError(
+                f"the balancer {name} returned weights that are not finite: {weights.tolist()}; "
+                "nothing was updated. Look for divisions by 0 in it."
+            )
+        return weights

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from polytask.data import Dataset, make_splits
-from polytask.data.splits import gaps
+from polytask.data.gaps import gaps
 from polytask.errors import UserError, some
 from polytask.tasks import Task, Undefined
 

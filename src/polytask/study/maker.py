@@ -29,7 +29,7 @@ def checked_maker(maker: Callable[[InputSpec], Any]) -> Callable[[InputSpec], nn
             ) from error
         if not isinstance(made, nn.Module):
             raise UserError(
-                f"encoder: {name}(spec) returned a {type(made).__name__}; expected a torch module. "
+                f"encoder: {name}(spec) returned {type(made).__name__}; expected a torch module. "
                 "Return the encoder that it builds."
             )
         return made

@@ -178,8 +178,9 @@ def listed(raw: Iterable[object] | str | Mapping[str, Any]) -> list[object]:
 
 def rates(raw: float | Iterable[float]) -> tuple[float, ...]:
     """The learning rates of the search, smallest first."""
-    several = isinstance(raw, Iterable) and not isinstance(raw, str)
-    values: list[Any] = list(raw) if several else [raw]  # type: ignore[call-overload]
+    values: list[Any] = [raw]
+    if isinstance(raw, Iterable) and not isinstance(raw, str):
+        values = list(raw)
     if not values:
         raise UserError("lr: expected at least one learning rate, found none; try [3e-4, 1e-3].")
     for value in values:

@@ -45,8 +45,8 @@ def joined(
         )
     if both := [str(name) for name in Y.columns if name in X.columns]:
         raise UserError(
-            f"the columns {some(map(repr, both), 80)} are in X and in Y; expected them in one, as a "
-            "target among the inputs would be copied, not predicted. Drop them from X."
+            f"the columns {some(map(repr, both), 80)} are in X and in Y; expected them in one, as "
+            "a target among the inputs would be copied, not predicted. Drop them from X."
         )
     frame = pd.concat([X, Y], axis=1)
     wanted: Targets = targets or [str(name) for name in Y.columns]

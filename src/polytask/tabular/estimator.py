@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from polytask.data import Dataset, make_splits, table_dataset, transform_frame
 from polytask.data._encode import encode_target, new_labels
-from polytask.data.splits import gaps
+from polytask.data.gaps import gaps
 from polytask.errors import UserError
 from polytask.metrics import Undefined
 from polytask.tabular._inputs import checked, joined

@@ -151,9 +151,10 @@ def named(kind: str, choice: Choice) -> Named:
             )
         arguments = dict(given or {})
     else:
+        example = {"method": "pcgrad", "encoder": "mlp"}.get(kind, registry.names(kind)[0])
         raise UserError(
             f"{kind} should be a name or one name with its arguments, found {choice!r}; write "
-            f"{registry.names(kind)[0]!r} or {{{registry.names(kind)[0]!r}: {{argument: value}}}}."
+            f"{example!r} or {{{example!r}: {{argument: value}}}}."
         )
     entry = registry.find(kind, name)
     registry.check_arguments(kind, entry, arguments)

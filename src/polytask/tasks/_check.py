@@ -52,7 +52,10 @@ def _classes(task: Task) -> tuple[Any, ...]:
     classes = tuple(_plain(label) for label in task.classes)
     if task.kind in ("regression", "custom"):
         if classes:
-            raise UserError(f"task {task.name!r} is {task.kind}: it takes no classes.")
+            raise UserError(
+                f"task {task.name!r} is {task.kind}, which takes no classes; found {len(classes)}. "
+                "Leave classes out, or use kind 'multiclass'."
+            )
         return ()
     if task.kind == "binary" and not classes:
         return (0, 1)
@@ -70,7 +73,10 @@ def _classes(task: Task) -> tuple[Any, ...]:
             )
     if len(set(classes)) < len(classes):
         double = next(label for i, label in enumerate(classes) if label in classes[:i])
-        raise UserError(f"task {task.name!r}: class {double!r} is given twice.")
+        raise UserError(
+            f"task {task.name!r}: class {double!r} is given twice; expected every class once. "
+            "Leave one out."
+        )
     return classes
 
 
@@ -88,7 +94,8 @@ def _loss(task: Task) -> None:
     own = task.loss_function
     if own is None and task.kind == "custom":
         raise UserError(
-            f"task {task.name!r} is custom: pass loss_function=(output, target) -> one loss a row."
+            f"task {task.name!r} is custom and found no loss_function; expected one. Pass "
+            "loss_function=f, where f(output, target) gives one loss a row."
         )
     if own is None or callable(own):
         return

@@ -31,19 +31,12 @@ def fit(task: Task, train_target: np.ndarray | Tensor) -> Task:
     if task.kind == "regression":
         return _standardised(task, target, mask)
     columns = _columns(task, target)
-    found = columns[present(task.kind, columns)]
-    count = 2 if task.kind == "multilabel" else len(task.classes)
-    wrong = (found < 0) | (found >= count) | (found != found.round())
-    if bool(wrong.any()):
-        raise UserError(
-            f"task {task.name!r} is {task.kind}: expected codes 0 to {count - 1} (or a missing "
-            f"label), found {found[wrong][0].item():g}. Is it another kind of target?"
-        )
+    found = _checked(task, columns)
     if not any(column[present(task.kind, column)].unique().numel() > 1 for column in columns.T):
         if task.kind == "multilabel":
             raise UserError(
                 f"task {task.name!r}: no label has both a 0 and a 1 among its training targets, "
-                "so there is nothing to learn."
+                "so there is nothing to learn. Drop the task, or check how labels are separated."
             )
         raise UserError(
             f"task {task.name!r}: all {found.numel()} training labels are "
@@ -51,6 +44,27 @@ def fit(task: Task, train_target: np.ndarray | Tensor) -> Task:
             "or split the data so that training sees another class."
         )
     return task
+
+
+def _checked(task: Task, columns: Tensor) -> Tensor:
+    """The labels that are there. Raises `UserError` for one that the task cannot have."""
+    found = columns[present(task.kind, columns)]
+    if task.kind == "regression":
+        if bool(found.isinf().any()):
+            raise UserError(
+                f"task {task.name!r}: {int(found.isinf().sum())} targets are infinite; expected "
+                "numbers. Encode such values as missing (NaN)."
+            )
+        return found
+    count = 2 if task.kind == "multilabel" else len(task.classes)
+    wrong = (found < 0) | (found >= count) | (found != found.round())
+    if bool(wrong.any()):
+        raise UserError(
+            f"task {task.name!r} is {task.kind}: expected codes 0 to {count - 1} (or a missing "
+            f"label), found {found[wrong][0].item():g}. Is it another kind of target, or are "
+            "classes left out?"
+        )
+    return found
 
 
 def _columns(task: Task, target: Tensor) -> Tensor:
@@ -69,12 +83,9 @@ def _columns(task: Task, target: Tensor) -> Tensor:
 
 def _standardised(task: Task, target: Tensor, mask: Tensor) -> Task:
     """The task with mean and standard deviation (of the population) per output."""
-    if bool(target.double().masked_select(mask).isinf().any()):
-        raise UserError(
-            f"task {task.name!r}: a training target is infinite; encode such values as missing."
-        )
     means, stds = [], []
     columns = _columns(task, target)
+    _checked(task, columns)
     for i, column in enumerate(columns.T):
         seen = column[~column.isnan()]
         which = f"output {i} of task {task.name!r}" if task.size > 1 else f"task {task.name!r}"
@@ -101,6 +112,8 @@ def trivial(
         return Undefined("no constant prediction is known for a custom task")
     train, test = as_tensor(train_target), as_tensor(target)
     columns = _columns(task, train)
+    for labels in (columns, _columns(task, test)):
+        _checked(task, labels)
     constant = _regression(task, columns) if task.kind == "regression" else _prior(task, columns)
     if constant is None:
         return Undefined("no labelled training item")

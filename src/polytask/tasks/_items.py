@@ -56,14 +56,16 @@ def check_output(name: str, width: int, output: Tensor) -> Tensor:
     """The output as `[N, width, ...]`, at least float32. Raises `UserError` when it is not."""
     if not output.is_floating_point():
         raise UserError(
-            f"task {name!r}: expected a floating-point output of the model, found {output.dtype}."
+            f"task {name!r}: expected a floating-point output of the model, found {output.dtype}. "
+            "Return what comes before rounding or argmax."
         )
     if output.ndim == 1 and width == 1:
         output = output.unsqueeze(1)
     if output.ndim < 2 or output.shape[1] != width:
         raise UserError(
             f"task {name!r}: expected an output of shape [N, {width}] (or [N, {width}, ...] for a "
-            f"dense target; channels come second), found {list(output.shape)}."
+            f"dense target; channels come second), found {list(output.shape)}. Give its head "
+            f"{width} output(s), and keep the rows."
         )
     return upcast(output)
 
@@ -84,11 +86,19 @@ def items(
     vector = kind in ("regression", "multilabel")
     shape = list(output.shape) if vector else [len(output), *output.shape[2:]]
     given = list(target.shape)
+    if given and given[0] != len(output):
+        raise UserError(
+            f"task {name!r}: found {len(output)} outputs and {given[0]} targets in a batch; "
+            "expected one of each for every row. Keep the rows in the model, and inputs and "
+            "targets of one batch together."
+        )
     target = _reshape(target, shape, lonely=width == 1)
     if list(target.shape) != shape:
+        onehot = kind == "multiclass" and given == list(output.shape)
+        remedy = "Turn one-hot rows into codes: argmax(1)" if onehot else "Reshape or encode it"
         raise UserError(
             f"task {name!r} ({kind}): expected a target of shape {shape} for an output of shape "
-            f"{list(output.shape)}, found {given}."
+            f"{list(output.shape)}, found {given}. {remedy}, as Task.encode does."
         )
     output = output.movedim(1, -1)
     if vector:
@@ -136,5 +146,6 @@ def _check_codes(name: str, classes: int, codes: Tensor) -> None:
     if bool(wrong.any()):
         raise UserError(
             f"task {name!r}: expected class codes 0 to {classes - 1} (or a missing label), found "
-            f"{codes[wrong][0].item()}; Task.encode turns raw labels into codes."
+            f"{codes[wrong][0].item():g}. Encode raw labels with Task.encode, or give the task all "
+            "its classes."
         )

@@ -67,8 +67,9 @@ class Forward:
         for name in self.tasks:
             if not isinstance(returned[name], Tensor):
                 raise UserError(
-                    f"the model's output of task {name!r} is a {type(returned[name]).__name__}; "
-                    "expected a tensor. Return the tensor itself, with its graph."
+                    f"the model's output of task {name!r} is of type "
+                    f"{type(returned[name]).__name__}; expected a tensor. Return the tensor "
+                    "itself, with its graph."
                 )
         return {name: to_float32(returned[name]) for name in self.tasks}, with_graph(shared)
 
@@ -110,8 +111,8 @@ def batches_on(batches: Iterable[Any], device: torch.device) -> Iterator[Batch]:
         for name, target in targets.items():
             if not isinstance(target, Tensor):
                 raise UserError(
-                    f"the target {name!r} of a batch is a {type(target).__name__}; expected a "
-                    "tensor. Convert it (torch.as_tensor), or leave a task without labels out of "
+                    f"the target {name!r} of a batch is of type {type(target).__name__}; expected "
+                    "a tensor. Convert it (torch.as_tensor), or leave a task without labels out of "
                     "the batch."
                 )
         yield send_to_device(inputs, device), send_to_device(dict(targets), device)

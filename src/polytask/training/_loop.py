@@ -147,7 +147,7 @@ class Stepper:
                 validation=self._validation if self.held_out is not None else None,
             )
         except NonFiniteError as error:
-            raise NonFiniteError(f"{error} ({state.where()})") from error
+            raise NonFiniteError(f"{str(error).rstrip('.')} ({state.where()}).") from error
         self.waiting.clear()
         return losses, values, step
 

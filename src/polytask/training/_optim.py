@@ -41,7 +41,7 @@ def make_optimizer(
     made = maker(trainable(parameters), lr=lr, weight_decay=weight_decay)
     if not isinstance(made, Optimizer):
         raise UserError(
-            f"the function given as optimizer returned a {type(made).__name__}; expected a torch "
+            f"the function given as optimizer returned {type(made).__name__}; expected a torch "
             "optimizer. Let it return the one it builds."
         )
     return made

@@ -69,8 +69,9 @@ class Settings:
                 raise unknown(word, value, known)
             if not isinstance(value, str | None) and not callable(value):
                 raise UserError(
-                    f"{word} must be a name or a callable {made}, found a {type(value).__name__}. "
-                    "Pass the class or a function that builds it, not one that is built."
+                    f"{word} must be a name or a callable {made}, found one of type "
+                    f"{type(value).__name__} that is built. Pass the class, or a function that "
+                    "builds it."
                 )
         if self.optimizer is None:
             raise unknown("optimizer", None, OPTIMIZERS)
@@ -84,7 +85,7 @@ class Settings:
         check_rule(self.select, tasks)
         for name, score in self.reference.items():
             if name not in tasks:
-                raise unknown("task in reference=:", name, tasks)
+                raise unknown("task in reference:", name, tasks)
             _number(f"reference[{name!r}]", score)
         for name, epoch in self.checkpoints.items():
             if name in RESERVED or not str(name).isidentifier():

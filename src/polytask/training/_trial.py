@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from polytask.data import Batches
-from polytask.errors import NonFiniteError, PolytaskError, UserError
+from polytask.errors import NonFiniteError, PolytaskError, UserError, count
 from polytask.kernel.graph import Ownership
 from polytask.kernel.measure import nothing_shared
 from polytask.kernel.problem import Problem, pose
@@ -76,15 +76,18 @@ def first_batch(data: Any) -> list[Any]:
     """The first batch, or none where getting it would disturb the order or use it up."""
     if isinstance(data, Batches):
         rows = slice(data.batch_size)
-        few = [{k: v[rows] for k, v in named.items()} for named in (data.inputs, data.targets)]
-        return [(few[0], few[1])]
+        inputs, targets = (
+            {name: tensor[rows] for name, tensor in named.items()}
+            for named in (data.inputs, data.targets)
+        )
+        return [(inputs, targets)]
     if isinstance(data, list | tuple):
         return [data[0]]
     if isinstance(data, DataLoader) and not isinstance(data.dataset, IterableDataset):
         if data.batch_size is None or not isinstance(data.dataset, Sized):
             return []
-        rows = range(min(data.batch_size, len(data.dataset)))
-        return [data.collate_fn([data.dataset[row] for row in rows])]
+        few = min(data.batch_size, len(data.dataset))
+        return [data.collate_fn([data.dataset[row] for row in range(few)])]
     return []
 
 
@@ -110,7 +113,9 @@ def _answer(forward: Forward, inputs: Any, which: str) -> dict[str, Tensor]:
         ) from error
 
 
-def _measure(forward: Forward, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> None:
+def _measure(
+    forward: Forward, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]
+) -> None:
     """Compute every metric once; what few rows alone may cause is left to the real scoring."""
     for name in filter(targets.__contains__, forward.tasks):
         for metric in forward.tasks[name].all_metrics:
@@ -134,27 +139,29 @@ def _check_finite(
         return
     head = f"the loss of task {bad[0]!r} is {float(losses[bad[0]])} before training:"
     for name, parameter in trainer.model.named_parameters():
-        if count := _unusable(parameter):
+        if bad_values := _unusable(parameter):
             raise NonFiniteError(
-                f"{head} the model's parameter {name!r} has {count} values that are NaN or "
-                "infinite. Build the model anew, or load other weights."
+                f"{head} the model's parameter {name!r} has {bad_values}. Build the model anew, or "
+                "load other weights."
             )
     for name, value in (inputs if isinstance(inputs, Mapping) else {"x": inputs}).items():
-        if isinstance(value, Tensor) and (count := _unusable(value)):
+        if isinstance(value, Tensor) and (bad_values := _unusable(value)):
             raise NonFiniteError(
-                f"{head} the input {name!r} of the first batch has {count} values that are NaN or "
-                "infinite. Fill or leave out what is missing, as polytask.data.Preprocessor does."
+                f"{head} the input {name!r} of the first batch has {bad_values}. Fill or leave out "
+                "what is missing, as polytask.data.Preprocessor does."
             )
     for name in bad:
-        if count := int(torch.isinf(targets[name]).sum()):
+        if infinite := int(torch.isinf(targets[name]).sum()):
             raise NonFiniteError(
-                f"{head} its first batch has {count} infinite targets. Mark them as missing (NaN)."
+                f"{head} its first batch has {count(infinite, 'infinite target')}. Mark what is "
+                "missing as NaN."
             )
 
 
-def _unusable(tensor: Tensor) -> int:
-    """How many values are NaN or infinite."""
-    return int((~torch.isfinite(tensor)).sum()) if tensor.is_floating_point() else 0
+def _unusable(tensor: Tensor) -> str:
+    """How many values are NaN or infinite, in words; '' when none is."""
+    found = int((~torch.isfinite(tensor)).sum()) if tensor.is_floating_point() else 0
+    return f"{count(found, 'value')} of {tensor.numel():,} NaN or infinite" if found else ""
 
 
 def _compiled(model: nn.Module) -> bool:

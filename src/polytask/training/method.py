@@ -32,7 +32,7 @@ def build_method(method: str | Balancer, tasks: Mapping[str, Task], **arguments:
     try:
         balancer = create_method(method, **arguments)
     except UserError as error:
-        if method in str(error):
+        if registry.squash(method) in registry.squash(str(error)):
             raise
         raise UserError(f"method {method}: {error}") from error
     _check_names(balancer, tasks)

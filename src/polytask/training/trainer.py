@@ -130,7 +130,10 @@ class Trainer:
         self.resume = resume
         self.settings.check(self.tasks)
         if not isinstance(model, nn.Module):
-            raise UserError(f"the model must be a torch module, found {type(model).__name__}.")
+            found, remedy = f"a {type(model).__name__}", "Wrap it in an nn.Module."
+            if isinstance(model, type):
+                found, remedy = f"the class {model.__name__}", "Build it first."
+            raise UserError(f"the model must be a torch module, found {found}. {remedy}")
         trainable(model.parameters())
         self.callbacks = Callbacks(callbacks)
         self.progress = progress

@@ -34,4 +34,4 @@ def main_row(main: str | int, tasks: Sequence[str], state: NamedState) -> int | 
     if state.has("main_seen", main):
         return None
     error = unknown("main task", main, tasks)
-    raise UserError(f"{error} The first step of training must have its loss.")
+    raise UserError(f"{str(error).rstrip('.')}; the first step of training must have its loss.")
