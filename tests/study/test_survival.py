@@ -33,7 +33,9 @@ def unit(**config: object) -> Unit:
 def test_a_run_that_was_cut_off_keeps_what_it_has(tmp_path: Path) -> None:
     folder = prepare(tmp_path, unit(lr=1))
     (folder / "state.safetensors").write_bytes(b"state")
+    (folder / ".result.json.x1y2z3.part").write_text("{")
     assert prepare(tmp_path, unit(lr=1)) == folder
+    assert not list(folder.glob("*.part"))
     assert (folder / "state.safetensors").read_bytes() == b"state"
     # Options that only say how a run is carried out make no other run of it.
     prepare(tmp_path, Unit("a-run", {"kind": "train", "lr": 1}, "data", {"checkpoint_every": 5}))

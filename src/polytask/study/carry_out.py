@@ -99,6 +99,7 @@ class Study:
                 f"{_described(mark_content)}. Use another out, or the data and targets of before."
             )
         clear_leftovers(make_folder(self.out))
+        clear_leftovers(self.out / "data")
         if before is None or not stored(self.out / "data"):
             setup.save(self.dataset, self.out)
         setup.write_yaml(self.out / "study.yaml", self.arguments)

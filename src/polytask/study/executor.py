@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from polytask.errors import PolytaskError, UserError
-from polytask.files import make_folder
+from polytask.files import clear_leftovers, make_folder
 from polytask.study.folder import Outcome, outcome, read_json, run_folder, write_json
 from polytask.study.plan import Unit
 from polytask.verbosity import VARIABLE
@@ -243,7 +243,7 @@ def prepare(out: Path, unit: Unit) -> Path:
     raised = isinstance(failure, dict) and "traceback" in failure
     if folder.exists() and (raised or not same):
         shutil.rmtree(folder)
-    make_folder(folder)
+    clear_leftovers(make_folder(folder))
     (folder / "error.json").unlink(missing_ok=True)
     write_json(folder / "unit.json", unit.to_dict())
     return folder
