@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from polytask.errors import PolytaskError
+from polytask.errors import PolytaskError, UserError
+from polytask.study.carry_out import MARK, refuse_other_data
 from polytask.study.executor import Processes, out_of_memory, prepare, record, settle
+from polytask.study.folder import write_json
 from polytask.study.plan import Unit
 from polytask.study.server import main
+from polytask.study.settings import check_folder
 
 RUN = """
 import os, time
@@ -109,6 +112,20 @@ def test_runs_end_with_a_server_that_is_killed(
     while alive(pids[0]) and time.monotonic() < until:
         time.sleep(0.02)
     assert not alive(pids[0])
+
+
+def test_a_folder_that_was_cut_off_before_its_data_is_a_study_s(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".lock").touch()
+    (out / ".fingerprint.json.x1y2z3.part").write_text("{")
+    assert check_folder(out) == out  # killed before anything has its name
+    write_json(out / MARK, {"data": "f00d"})
+    (out / "data").mkdir()
+    assert check_folder(out) == out  # killed between the mark and the data
+    refuse_other_data(out, {"data": "f00d"})
+    with pytest.raises(UserError, match="holds a study of other data"):
+        refuse_other_data(out, {"data": "beef", "name": "other", "rows": 3})
 
 
 def alive(pid: int) -> bool:

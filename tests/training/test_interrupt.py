@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,14 @@ from real_tasks import diabetes
 from polytask.errors import UserError
 from polytask.training import Callback, Trainer
 from polytask.training._resume import STATE
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_works() -> Iterator[None]:
+    """A shell lets what it runs in the background ignore Ctrl-C; so would these tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class CtrlC(Callback):

@@ -21,8 +21,10 @@ from polytask.study.result import StudyResult
 
 if TYPE_CHECKING:
     from polytask.data import Dataset
+    from polytask.study.settings import Settings
 
 INPUTS = ("numeric", "categorical")
+MARK = "fingerprint.json"
 
 
 @dataclass
@@ -82,29 +84,20 @@ class Study:
         return self._conclude(ended)
 
     def _open(self) -> None:
-        """Make the folder, or see that it is one of this data set."""
-        mark = self.out / "fingerprint.json"
-        settings = self.plan.settings
-        mark_content = {
-            "data": settings.fingerprint,
-            "name": settings.name,
-            "rows": self.dataset.n,
-            "columns": sum(len(names) for names in map(self.dataset.columns.get, INPUTS) if names),
-            "targets": setup.plain_targets((), settings.tasks),
-        }
-        before = read_json(mark)
-        if before is not None and before.get("data") != settings.fingerprint:
-            raise UserError(
-                f"{self.out} holds a study of other data: {_described(before)}; this is "
-                f"{_described(mark_content)}. Use another out, or the data and targets of before."
-            )
+        """Make the folder, or see that it is one of this data set.
+
+        What marks it as a study's comes before its data: a kill in between leaves a folder that
+        the same command takes up.
+        """
+        content = mark(self.plan.settings, self.dataset)
+        refuse_other_data(self.out, content)
         clear_leftovers(make_folder(self.out))
         clear_leftovers(self.out / "data")
-        if before is None or not stored(self.out / "data"):
-            setup.save(self.dataset, self.out)
+        if not (self.out / MARK).exists():
+            write_json(self.out / MARK, content)
         setup.write_yaml(self.out / "study.yaml", self.arguments)
-        if before is None:
-            write_json(mark, mark_content)
+        if not stored(self.out / "data"):
+            setup.save(self.dataset, self.out)
 
     def _conclude(self, ended: dict[str, Outcome]) -> StudyResult:
         """Analyse and write down what there is."""
@@ -116,6 +109,27 @@ class Study:
         report = setup.write_report(results, self.out / "report.html")
         return StudyResult(
             results, self.out, report, results["verdict"]["sentence"], results["complete"]
+        )
+
+
+def mark(settings: Settings, dataset: Dataset) -> dict[str, Any]:
+    """What tells a study's data from others, for `fingerprint.json`."""
+    return {
+        "data": settings.fingerprint,
+        "name": settings.name,
+        "rows": dataset.n,
+        "columns": sum(len(names) for names in map(dataset.columns.get, INPUTS) if names),
+        "targets": setup.plain_targets((), settings.tasks),
+    }
+
+
+def refuse_other_data(out: Path, content: dict[str, Any]) -> None:
+    """Raise `UserError` when the folder holds a study of other data than those of `content`."""
+    before = read_json(out / MARK)
+    if before is not None and before.get("data") != content["data"]:
+        raise UserError(
+            f"{out} holds a study of other data: {_described(before)}; this is "
+            f"{_described(content)}. Use another out, or the data and targets of before."
         )
 
 

@@ -133,7 +133,7 @@ def compare(
     folder = Path(out) if out is not None else None
 
     from polytask.study import setup
-    from polytask.study.carry_out import Study, dry
+    from polytask.study.carry_out import Study, dry, mark, refuse_other_data
 
     setup.check_encoder(encoder, data)
     make_encoder = setup.encoder_maker(encoder)
@@ -173,7 +173,7 @@ def compare(
         plan = Plan(settings)
         folder = folder or Path("runs") / dataset.name
         if not dry_run:
-            check_folder(folder)
+            refuse_other_data(check_folder(folder), mark(settings, dataset))
         card = setup.card_of(data)
         known = setup.check(plan, dataset, make_encoder, card, finished(folder))
         if make_encoder is not None or not setup.storable(dataset):
