@@ -172,6 +172,8 @@ def script(patients, tmp_path):
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # Also where these tests run in the background, for which shells turn Ctrl-C off.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     return start
