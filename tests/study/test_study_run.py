@@ -166,7 +166,7 @@ def script(patients, tmp_path):
 
     def start(epochs):
         words = [str(tmp_path / name) for name in ("script.py", "patients.csv", "out")]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, *words, str(epochs)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -175,8 +175,14 @@ def script(patients, tmp_path):
             # Also where these tests run in the background, for which shells turn Ctrl-C off.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
+        started.append(process)
+        return process
 
-    return start
+    started = []
+    yield start
+    for process in started:  # a test that fails leaves nothing running
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.slow
