@@ -6,8 +6,9 @@ turns a `UserError` into two lines and exit code 2; anything else is ours (exit 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 
 class PolytaskError(Exception):
@@ -80,3 +81,33 @@ def need(module: str, extra: str, why: str) -> MissingExtraError:
         f"{why} needs the package {module!r}, which is not installed. "
         f"Install it with: pip install 'polytask[{extra}]'"
     )
+
+
+@contextlib.contextmanager
+def foreign(explain: Callable[[str], str]) -> Iterator[None]:
+    """Around code of the user's: what it raises becomes a `UserError` with `explain(what)`.
+
+    Our own errors pass as they are, and so does memory that ran out, which is no fault of the
+    code: a study records it as such.
+
+    >>> with foreign(lambda what: f"the loss raised {what}; expected a number"):
+    ...     1 / 0
+    Traceback (most recent call last):
+    ...
+    polytask.errors.UserError: the loss raised ZeroDivisionError: division by zero; expected a ...
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, PolytaskError) or out_of_memory(error):
+            raise
+        said = " ".join(str(error).split())[:160].rstrip(".")
+        raise UserError(explain(f"{type(error).__name__}: {said}")) from error
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's, the CPU's as torch says it, or a device's."""
+    # By name: this module must not import torch.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from polytask.errors import PolytaskError, UserError
+from polytask.errors import PolytaskError, UserError, out_of_memory
 from polytask.study.carry_out import MARK, refuse_other_data
-from polytask.study.executor import Processes, out_of_memory, prepare, record, settle
+from polytask.study.executor import Processes, prepare, record, settle
 from polytask.study.folder import write_json
 from polytask.study.plan import Unit
 from polytask.study.server import main

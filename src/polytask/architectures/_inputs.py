@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polytask.errors import UserError, unknown
+from polytask.errors import UserError, foreign, unknown
 
 
 def unwrap(x: Tensor | Mapping[str, Tensor], name: str | None = None) -> Tensor:
@@ -85,19 +85,18 @@ def representation_width(encoder: nn.Module, example: Any = None) -> int:
         return int(declared)
     modes = [(module, module.training) for module in encoder.modules()]
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with (
+            foreign(
+                lambda what: (
+                    f"the encoder {_called(encoder)} could not read the example batch "
+                    f"({_shapes(example)}): {what}. Correct the module, or the batch, to be as the "
+                    "model will get it; several entries come as one dictionary."
+                )
+            ),
+            torch.no_grad(),
+            torch.random.fork_rng(devices=[]),
+        ):
             z = encode(encoder.eval(), example, declared)
-    except UserError:
-        raise
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        said = " ".join(str(error).split())[:120].rstrip(".")
-        raise UserError(
-            f"the encoder {_called(encoder)} could not read the example batch "
-            f"({_shapes(example)}): {type(error).__name__}: {said}. Correct the module, or the "
-            "batch, to be as the model will get it; several entries come as one dictionary."
-        ) from error
     finally:
         for module, training in modes:
             module.training = training

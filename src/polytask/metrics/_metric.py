@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from polytask.errors import NonFiniteError, PolytaskError, UserError, need, unknown
+from polytask.errors import NonFiniteError, UserError, foreign, need, unknown
 from polytask.metrics import _angle as angle
 from polytask.metrics import _classification as classification
 from polytask.metrics import _regression as regression
@@ -168,16 +168,13 @@ class Accumulator:
         assert self.metric.function is not None
         what = f"task {self.task.name!r}: metric {self.metric.name!r}"
         shapes = f"outputs {list(output.shape)} and targets {list(target.shape)}"
-        try:
+        with foreign(
+            lambda raised: (
+                f"{what} raised {raised}, for {shapes}; expected one number. Call its "
+                "function by hand on two such tensors."
+            )
+        ):
             found: Any = self.metric.function(output, target)
-        except (PolytaskError, MemoryError, torch.OutOfMemoryError):
-            raise
-        except Exception as error:
-            said = " ".join(str(error).split())[:160].rstrip(".")
-            raise UserError(
-                f"{what} raised {type(error).__name__}: {said}, for {shapes}; expected one number. "
-                "Call its function by hand on two such tensors."
-            ) from error
         if isinstance(found, Undefined):
             return found
         try:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from polytask import registry
-from polytask.errors import NonFiniteError, PolytaskError, UserError
+from polytask.errors import NonFiniteError, UserError, foreign
 from polytask.kernel.statistic import Statistic
 from polytask.optimization.base import Balancer
 
@@ -50,16 +50,13 @@ class _FromFunction(Balancer):
     def decide(self, statistic: Statistic) -> Tensor:
         gramian = statistic.need_gramian()
         name = getattr(self.function, "__qualname__", type(self.function).__name__)
-        try:
+        with foreign(
+            lambda what: (
+                f"the balancer {name} raised {what}, for a Gramian of {len(gramian)} "
+                "tasks; expected weights. Call it by hand on such a matrix."
+            )
+        ):
             weights: object = self.function(gramian)
-        except (PolytaskError, MemoryError):
-            raise
-        except Exception as error:
-            said = " ".join(str(error).split())[:160].rstrip(".")
-            raise UserError(
-                f"the balancer {name} raised {type(error).__name__}: {said}, for a Gramian of "
-                f"{len(gramian)} tasks; expected weights. Call it by hand on such a matrix."
-            ) from error
         if not isinstance(weights, Tensor) or weights.shape != (len(gramian),):
             shape = f"shape {list(weights.shape)}" if isinstance(weights, Tensor) else ""
             raise UserError(

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from polytask.errors import PolytaskError, UserError
+from polytask.errors import PolytaskError, UserError, out_of_memory
 from polytask.files import clear_leftovers, make_folder
 from polytask.study.folder import Outcome, outcome, read_json, run_folder, write_json
 from polytask.study.plan import Unit
@@ -277,13 +277,6 @@ def record(folder: Path, unit: dict[str, Any], error: Exception) -> None:
         "traceback": traceback.format_exc(),
     }
     write_json(folder / "error.json", content)
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out: Python's, the CPU's as torch says it, or a device's."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 def ending(status: int) -> str:

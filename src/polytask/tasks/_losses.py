@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from polytask.errors import PolytaskError, UserError
+from polytask.errors import UserError, foreign
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -56,17 +56,14 @@ def checked(name: str, loss: Loss, output: Tensor, target: Tensor, *, flat: bool
     With `flat` the answer must be `[n]`; otherwise rows may keep more axes, which are averaged.
     """
     n = len(target)
-    try:
-        losses = loss(output, target)
-    except (PolytaskError, MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        said = " ".join(str(error).split())[:160].rstrip(".")
-        raise UserError(
-            f"task {name!r}: loss_function raised {type(error).__name__}: {said}, for outputs "
+    with foreign(
+        lambda what: (
+            f"task {name!r}: loss_function raised {what}, for outputs "
             f"{list(output.shape)} and targets {list(target.shape)}; expected one loss per item. "
             "Call it by hand on two such tensors."
-        ) from error
+        )
+    ):
+        losses = loss(output, target)
     shape = list(losses.shape) if isinstance(losses, Tensor) else None
     if not shape or shape[0] != n or (flat and len(shape) > 1):
         found = type(losses).__name__ if shape is None else f"shape {shape}"

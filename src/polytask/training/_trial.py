@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from polytask.data import Batches
-from polytask.errors import NonFiniteError, PolytaskError, UserError, count
+from polytask.errors import NonFiniteError, UserError, count, foreign
 from polytask.kernel.graph import Ownership
 from polytask.kernel.measure import nothing_shared
 from polytask.kernel.problem import Problem, pose
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 MISTAKES = (TypeError, AttributeError, NameError, ImportError)
 """What wrong code raises on any data; anything else may come from few rows alone."""
-MEMORY = (MemoryError, torch.OutOfMemoryError)
 
 
 def try_out(trainer: Trainer, train: Any, val: Any) -> None:
@@ -93,24 +92,22 @@ def first_batch(data: Any) -> list[Any]:
 
 def _answer(forward: Forward, inputs: Any, which: str) -> dict[str, Tensor]:
     """The model's outputs; its own exceptions become an error that says what it was given."""
-    try:
-        return forward(inputs)[0]
-    except Exception as error:
-        if isinstance(error, (PolytaskError, *MEMORY)):
-            raise
+
+    def explain(what: str) -> str:
         name = type(forward.model).__name__
         kept = {p.dtype for p in forward.model.parameters() if p.is_floating_point()}
-        halves = kept & {torch.float16, torch.bfloat16}
         remedy = (
             "Keep its weights in float32, and use precision='bf16' for half precision."
-            if halves
+            if kept & {torch.float16, torch.bfloat16}
             else "Give batches as its forward reads them, or correct the module."
         )
-        said = " ".join(str(error).split())[:120]
-        raise UserError(
+        return (
             f"the model {name} could not read the first {which} batch ({described(inputs)}): "
-            f"{type(error).__name__}: {said.rstrip('.')}. {remedy}"
-        ) from error
+            f"{what}. {remedy}"
+        )
+
+    with foreign(explain):
+        return forward(inputs)[0]
 
 
 def _measure(
