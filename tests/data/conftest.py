@@ -9,10 +9,10 @@ from functools import lru_cache
 
 import pandas as pd
 import pytest
+from connection import needs_connection
 from sklearn.datasets import load_diabetes, load_wine
 
 from polytask.data import Dataset, load_dataset
-from polytask.data.fetch import UnreachableError
 
 
 @lru_cache
@@ -23,10 +23,8 @@ def _load(name: str, split: str | None) -> Dataset:
 @pytest.fixture(scope="session")
 def public() -> Callable[..., Dataset]:
     def load(name: str, split: str | None = None) -> Dataset:
-        try:
+        with needs_connection():
             return _load(name, split)
-        except UnreachableError as error:
-            pytest.skip(f"no connection: {error}")
 
     return load
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from connection import needs_connection
 from sklearn.linear_model import LogisticRegression
 
 from polytask.data import Dataset, dataset_card, load_dataset, make_splits
-from polytask.data.fetch import UnreachableError
 from polytask.data.parsed import parsed
 from polytask.data.sets._earth_maps import build, normals
 from polytask.data.sets.earth_dense import CARD, VERSION, _tiles
@@ -19,10 +19,8 @@ MISSING = -100
 @pytest.fixture(scope="module")
 def earth() -> Dataset:
     """66 MB are fetched the first time."""
-    try:
+    with needs_connection():
         return load_dataset("earth_dense")
-    except UnreachableError as error:
-        pytest.skip(f"no connection: {error}")
 
 
 @pytest.fixture(scope="module")

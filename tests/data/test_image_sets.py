@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from connection import needs_connection
 from sklearn.linear_model import LogisticRegression
 
 from polytask.data import (
@@ -13,7 +14,7 @@ from polytask.data import (
     load_dataset,
     make_splits,
 )
-from polytask.data.fetch import UnreachableError, fetch
+from polytask.data.fetch import fetch
 from polytask.data.sets._idx import read_idx
 from polytask.data.sets._parts import places, take
 from polytask.data.sets.multi_mnist import overlay
@@ -24,10 +25,8 @@ DIGITS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 
 
 def load(**options: object) -> Dataset:
-    try:
+    with needs_connection():
         return load_dataset("multi_mnist", **options)
-    except UnreachableError as error:
-        pytest.skip(f"no connection: {error}")
 
 
 @pytest.fixture(scope="module")

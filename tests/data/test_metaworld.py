@@ -14,13 +14,8 @@ SIDES = ("train", "test")
 SIZES = {"push": 4, "pick-place": 4, "peg-insert-side": 4}
 
 
-def needs_metaworld() -> None:
-    pytest.importorskip("metaworld", reason="metaworld is not installed: polytask[rl]")
-
-
 @pytest.fixture(scope="module")
 def steps() -> Dataset:
-    needs_metaworld()
     return load_dataset("metaworld_mt10")
 
 
@@ -127,7 +122,6 @@ def test_saved_and_loaded_the_same(steps: Dataset, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_simulated_twice_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    needs_metaworld()
     found = []
     for place in ("one", "two"):
         monkeypatch.setenv("POLYTASK_CACHE", str(tmp_path / place))
@@ -144,7 +138,6 @@ def test_a_task_without_a_solved_training_goal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With seed 2 the expert for pegs fails on the first goal that is drawn."""
-    needs_metaworld()
     monkeypatch.setenv("POLYTASK_CACHE", str(tmp_path))
     with pytest.raises(UserError, match=r"expert for peg-insert-side .* none of its first 1 goal"):
         load_dataset("metaworld_mt10", train_goals=1, test_goals=0, seed=2)

@@ -4,20 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from connection import needs_connection
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import OneHotEncoder
 
 from polytask.data import Dataset, Preprocessor, dataset_card, load_dataset, make_splits
-from polytask.data.fetch import UnreachableError
 
 
 @pytest.fixture(scope="module")
 def ratings() -> Dataset:
-    try:
+    with needs_connection():
         return load_dataset("movielens")
-    except UnreachableError as error:
-        pytest.skip(f"no connection: {error}")
 
 
 def column(data: Dataset, name: str) -> np.ndarray:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from connection import needs_connection
 from torch import Tensor, nn
 
 from polytask.data import Batches, Dataset, Preprocessor, dataset_card, load_dataset, make_splits
-from polytask.data.fetch import UnreachableError
 from polytask.data.sets.qm9 import COLUMNS, ELEMENTS, MEV, _read, smiles
 from polytask.errors import UserError
 
@@ -19,10 +19,8 @@ ENERGIES = ("U0", "U", "H", "G")
 @pytest.fixture(scope="module")
 def molecules() -> Dataset:
     """All of QM9: 104 MB are fetched the first time."""
-    try:
+    with needs_connection():
         return load_dataset("qm9")
-    except UnreachableError as error:
-        pytest.skip(f"no connection: {error}")
 
 
 def counts(data: Dataset) -> np.ndarray:

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from connection import needs_connection
 from scipy.spatial import cKDTree
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import Ridge
 
 from polytask.data import Dataset, Preprocessor, dataset_card, load_dataset, make_splits
 from polytask.data._rdata import lazy_object, plain, rda
-from polytask.data.fetch import UnreachableError, fetch
+from polytask.data.fetch import fetch
 from polytask.errors import MissingExtraError, PolytaskError, UserError
 
 Load = Callable[..., Dataset]
@@ -30,20 +31,16 @@ def _load(name: str, **options: Any) -> Dataset:
 @pytest.fixture(scope="module")
 def load() -> Load:
     def loaded(name: str, **options: Any) -> Dataset:
-        try:
+        with needs_connection():
             return _load(name, **options)
-        except UnreachableError as error:
-            pytest.skip(f"no connection: {error}")
 
     return loaded
 
 
 @pytest.fixture(scope="module")
 def pupils() -> dict[str, Path]:
-    try:
+    with needs_connection():
         return fetch(dataset_card("exam"))
-    except UnreachableError as error:
-        pytest.skip(f"no connection: {error}")
 
 
 def column(data: Dataset, name: str) -> np.ndarray:
