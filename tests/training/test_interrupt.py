@@ -12,7 +12,7 @@ import torch
 from real_tasks import diabetes
 
 from polytask.errors import UserError
-from polytask.training import Callback, Trainer
+from polytask.training import Callback, History, Trainer
 from polytask.training._resume import STATE
 
 
@@ -67,6 +67,23 @@ def test_a_second_one_interrupts_at_once(tmp_path: Path) -> None:
         trainer(tmp_path, CtrlC(1, 2, times=2)).fit(real.batches(), real.batches("val"))
     assert not hasattr(stop.value, "__notes__")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_one_that_comes_with_the_last_writes_still_stops_the_program(tmp_path: Path) -> None:
+    real = diabetes()
+    late = trainer(tmp_path)
+    write = late.folder.finish
+
+    def finish(*arguments: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        write(*arguments)
+
+    late.folder.finish = finish
+    with pytest.raises(KeyboardInterrupt):
+        late.fit(real.batches(), real.batches("val"))
+    # The results were written all the same, and nothing is left to be done.
+    assert History.read(tmp_path).best_epoch is not None
+    assert not (tmp_path / STATE).exists()
 
 
 def test_without_a_folder_it_interrupts_at_once() -> None:

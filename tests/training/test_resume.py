@@ -276,6 +276,15 @@ def test_a_finished_training_is_taken_as_it_is_when_asked(tmp_path: Path) -> Non
     assert counting.seen == 4 * 5
 
 
+def test_a_training_of_another_version_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(tmp_path / "run", diabetes())
+    monkeypatch.setattr("polytask.training._fit.__version__", "0.0.0")
+    _, counting = fit(tmp_path / "run", diabetes(), resume="finished")
+    assert counting.seen == 4 * 5
+
+
 def test_a_finished_training_is_repeated_otherwise(tmp_path: Path) -> None:
     fit(tmp_path / "run", diabetes())
     _, counting = fit(tmp_path / "run", diabetes())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from polytask import __version__
+from polytask.data._digest import digest
 from polytask.errors import UserError
 from polytask.files import locked
 from polytask.metrics import Undefined
@@ -24,7 +25,7 @@ from polytask.training._resume import Saver, restore
 from polytask.training._rules import Newest, Rule, Score, Scores
 from polytask.training._scores import Scored, reference_scores, score
 from polytask.training._trial import try_out
-from polytask.training._weights import Weights, digest, put, snapshot
+from polytask.training._weights import Weights, put, snapshot
 from polytask.training.callbacks import Callback, Callbacks
 from polytask.training.checkpoints import Keeper, Selector
 from polytask.training.history import History
@@ -83,7 +84,8 @@ class Fit:
             saved = None
             if self.saver is not None:
                 who = identity(trainer, self.train, self.val)
-                self.mark = {"identity": who, "start": digest(snapshot(trainer.model))}
+                start = digest(snapshot(trainer.model))
+                self.mark = {"polytask": __version__, "identity": who, "start": start}
                 if trainer.resume == "finished" and self._read_finished():
                     return
                 saved = self.saver.read(who) if trainer.resume else None

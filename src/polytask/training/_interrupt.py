@@ -11,7 +11,7 @@ from typing import Any
 class Interrupt:
     """A context in which the first Ctrl-C only sets `asked`; the second one interrupts at once.
 
-    Does nothing outside the main thread, and where Ctrl-C has a handler of somebody else.
+    One that the block never looked at is raised when it ends. Does nothing outside the main thread, and where Ctrl-C has a handler of somebody else.
     """
 
     def __init__(self, wanted: bool) -> None:
@@ -25,9 +25,12 @@ class Interrupt:
             signal.signal(signal.SIGINT, self._ask)
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
         if self._active:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self.asked and kind is None:
+            # Too late to stop the block, but whoever pressed it wants the program to stop too.
+            raise KeyboardInterrupt
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from polytask.data._digest import digest
 from polytask.errors import UserError
 from polytask.files import write_bytes
 
@@ -34,16 +34,6 @@ def snapshot(model: nn.Module) -> Weights:
             )
         weights[name] = value.detach().to("cpu", copy=True).contiguous()
     return weights
-
-
-def digest(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 of names, types, shapes and values, 64 hexadecimal digits."""
-    found = hashlib.sha256()
-    for name in sorted(weights):
-        value = weights[name].detach().cpu().contiguous()
-        found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        found.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
 
 
 def save_weights(

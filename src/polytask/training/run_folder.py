@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from polytask.data._digest import digest
 from polytask.errors import UserError
 from polytask.files import check_place, clear_leftovers, write_text
-from polytask.training._weights import Weights, digest, load_weights, save_weights
+from polytask.training._weights import Weights, load_weights, save_weights
 from polytask.training.history import RUN, History, plain, read_run
 
 FILES = {"best": "model.safetensors"}
