@@ -11,7 +11,8 @@ from typing import Any
 class Interrupt:
     """A context in which the first Ctrl-C only sets `asked`; the second one interrupts at once.
 
-    One that the block never looked at is raised when it ends. Does nothing outside the main thread, and where Ctrl-C has a handler of somebody else.
+    One that the block never looked at is raised when it ends. Does nothing outside the main
+    thread, and where Ctrl-C has a handler of somebody else.
     """
 
     def __init__(self, wanted: bool) -> None:
