@@ -38,7 +38,7 @@ def test_mlp_reads_every_column() -> None:
 
 def test_mlp_unknown_category_starts_at_zero_and_learns() -> None:
     encoder = MLP(Widths(categorical=(4,)), hidden=(6,))
-    table = encoder.embeddings[0]
+    table = encoder.entrance.embeddings[0]
     assert isinstance(table, nn.Embedding)
     assert table.weight[0].eq(0).all()
     assert table.weight[1:].ne(0).all()
@@ -63,7 +63,7 @@ def test_mlp_embedding_widths() -> None:
     def widths(**options: int) -> list[int]:
         codes = (2, 3, 100, 100_000)
         encoder = MLP(Widths(categorical=codes), hidden=(4,), **options)
-        return [e.weight.shape[1] for e in encoder.embeddings]
+        return [e.weight.shape[1] for e in encoder.entrance.embeddings]
 
     assert widths() == [2, 3, 21, 50]
     assert widths(embedding=7) == [7] * 4

@@ -220,7 +220,7 @@ def test_faulty_heads() -> None:
             {"a": one, "b": nn.Sequential(one)},
             "shares its parameter '0.weight' with the head of 'a'",
         ),
-        ({"a": encoder.get_submodule("layers.0")}, "with the encoder"),
+        ({"a": encoder.get_submodule("stages.0.0")}, "with the encoder"),
         ({"a": torch.relu}, "must be a torch module"),
     ]:
         with pytest.raises(UserError, match=message):

@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     from polytask.architectures.encoders._spec import Spec
     from polytask.architectures.hard_sharing import HardSharing
     from polytask.architectures.single_task import SingleTask
+    from polytask.architectures.stages import Staged, as_stages
 
 _HOME = {
     "Architecture": "_base",
     "HardSharing": "hard_sharing",
     "PerTask": "_per_task",
     "SingleTask": "single_task",
+    "Staged": "stages",
+    "as_stages": "stages",
     "reinitialise": "_init",
     "unwrap": "_inputs",
 }
@@ -39,6 +42,8 @@ __all__ = [
     "HardSharing",
     "PerTask",
     "SingleTask",
+    "Staged",
+    "as_stages",
     "create_architecture",
     "create_encoder",
     "list_architectures",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol, Self
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
+import torch
 from torch import Tensor, nn
 
+from polytask.architectures._heads import Output
 from polytask.architectures._per_task import PerTask, module_key
 from polytask.errors import UserError, unknown
 
@@ -16,8 +18,11 @@ Features = Tensor | list[Tensor] | None
 """The shared representation: one tensor, several that form a cut, or None: nothing is shared."""
 
 
+M = TypeVar("M", bound=nn.Module)
+
+
 class TaskLike(Protocol):
-    """What an architecture asks of a task."""
+    """What an architecture asks of a task; `places`, as of `polytask.Task`, may be there too."""
 
     @property
     def name(self) -> str:
@@ -33,8 +38,15 @@ class Architecture(nn.Module):
 
     A new architecture is one file with one subclass. It builds its parts in `__init__`, keeps
     what belongs to one task alone in `PerTask` containers, and answers in `compute`. Then
-    `tasks=`, `prune` and `shared_parameters` follow; `polytask.testing.architectures` checks
-    them all.
+    `tasks=`, `prune` and `shared_parameters` follow (one in which a part serves some tasks and
+    not others says so in `shared_parameters`); `polytask.testing.architectures` checks them all.
+
+    Attributes:
+        outputs: what every task's head answers.
+        paper, shares, requires: for lists: the source, what tasks share, what it asks of the
+            encoder.
+        no_features: why there is no shared representation to return, for architectures whose
+            tasks share parameters and yet have none.
 
     Args:
         encoder: any module with trainable parameters.
@@ -45,17 +57,23 @@ class Architecture(nn.Module):
 
     """
 
+    paper: ClassVar[str] = ""
+    shares: ClassVar[str] = ""
+    requires: ClassVar[str] = ""
+    no_features: ClassVar[str] = ""
+
     def __init__(
         self, encoder: nn.Module, tasks: Mapping[str, TaskLike] | Iterable[TaskLike]
     ) -> None:
         super().__init__()
-        self.output_sizes: dict[str, int] = _output_sizes(tasks)
+        self.outputs: dict[str, Output] = _outputs(tasks)
+        self._noted = Noted()
         _check_encoder(encoder)
 
     @property
     def task_names(self) -> tuple[str, ...]:
         """Names of the tasks, in their order."""
-        return tuple(self.output_sizes)
+        return tuple(self.outputs)
 
     @abstractmethod
     def compute(self, x: Any, tasks: tuple[str, ...]) -> tuple[dict[str, Tensor], Features]:
@@ -64,7 +82,7 @@ class Architecture(nn.Module):
     def forward(
         self, x: Any, tasks: Sequence[str] | None = None, return_features: bool = False
     ) -> dict[str, Tensor] | tuple[dict[str, Tensor], Features]:
-        """Outputs by task name, [N, output_size] each, in the order of the tasks.
+        """Outputs by task name, [N, output_size, *places] each, in the order of the tasks.
 
         Args:
             x: one batch: a tensor, a dictionary of tensors, or whatever the encoder reads.
@@ -78,6 +96,7 @@ class Architecture(nn.Module):
 
         """
         wanted = self.task_names if tasks is None else self.select(tasks)
+        self._noted = Noted()
         outputs, features = self.compute(x, wanted) if wanted else ({}, None)
         return (outputs, features) if return_features else outputs
 
@@ -89,21 +108,21 @@ class Architecture(nn.Module):
                 f"Write tasks=({tasks!r},)."
             )
         for task in tasks:
-            if task not in self.output_sizes:
-                raise unknown("task", task, self.output_sizes)
+            if task not in self.outputs:
+                raise unknown("task", task, self.outputs)
         return tuple(task for task in self.task_names if task in tasks)
 
     def shared_parameters(self) -> dict[str, tuple[str, ...]]:
         """For every parameter, by its name in `named_parameters`, the tasks whose output uses it.
 
-        What a `PerTask` container holds for a task is used by that task; all else by all of
-        them. An architecture that routes otherwise overrides this.
+        What a `PerTask` container holds for a task, at any depth, is used by that task; all else
+        by all of them. An architecture that routes otherwise overrides this.
         """
         users = {name: self.task_names for name, _ in self.named_parameters()}
-        for attribute, container in self.named_children():
+        for path, container in self.named_modules():
             if isinstance(container, PerTask):
                 for task in container:
-                    prefix = f"{attribute}.{module_key(task)}."
+                    prefix = f"{path}.{module_key(task)}."
                     users.update({name: (task,) for name in users if name.startswith(prefix)})
         return users
 
@@ -118,26 +137,96 @@ class Architecture(nn.Module):
             raise UserError(
                 f"prune() needs at least one task to keep. Known: {', '.join(self.task_names)}."
             )
-        # What is dropped anyway need not be copied: deepcopy takes a copy it finds in its memo.
-        memo: dict[int, Any] = {
-            id(container[task]): nn.Identity()
-            for container in self.children()
-            if isinstance(container, PerTask)
-            for task in container
-            if task not in kept
-        }
-        pruned = copy.deepcopy(self, memo)
-        pruned.output_sizes = {task: self.output_sizes[task] for task in kept}
-        for container in pruned.children():
+        users = self.shared_parameters()
+        pruned = without(self, {name for name, who in users.items() if not set(who) & set(kept)})
+        pruned.outputs = {task: self.outputs[task] for task in kept}
+        for container in pruned.modules():
             if isinstance(container, PerTask):
                 container.keep(kept)
         return pruned
 
+    def term(self, name: str, value: Tensor) -> None:
+        """For `compute`: add a term, already weighted, to the objective of this forward pass.
 
-def _output_sizes(tasks: Mapping[str, TaskLike] | Iterable[TaskLike]) -> dict[str, int]:
-    """Output sizes by task name; raises `UserError` unless `tasks` are distinct tasks."""
+        Only in training mode; see `penalties`.
+        """
+        if self.training and torch.is_grad_enabled():
+            self._noted.terms[name] = value
+
+    def supervise(self, task: str, output: Tensor) -> None:
+        """For `compute`: an early answer for a task, to be learned with the task's own loss.
+
+        Shaped as the task's output. Only in training mode; see `intermediate`.
+        """
+        if self.training and torch.is_grad_enabled():
+            self._noted.outputs.setdefault(task, []).append(output)
+
+    def penalties(self) -> dict[str, Tensor]:
+        """What is minimised beside the tasks' losses, by name: weighted scalars with a graph.
+
+        Those of the newest forward pass in training mode; an architecture with terms of its
+        parameters alone extends this. They are not balanced: pass their sum as `penalty=` to
+        `balancer.backward`. The Trainer does so.
+        """
+        return dict(self._noted.terms)
+
+    @property
+    def intermediate(self) -> dict[str, list[Tensor]]:
+        """Early answers of the newest forward pass in training mode, by task (deep supervision).
+
+        Their losses belong to the loss of their task: L_t(output) + sum of L_t(early answer).
+        The Trainer adds them.
+        """
+        return self._noted.outputs
+
+    def after_step(self, lr: float) -> None:
+        """To call after every optimizer step with its learning rate; the Trainer does so.
+
+        For architectures that follow a schedule or project their parameters; others do nothing.
+        """
+
+    def rate_factors(self) -> dict[str, float]:
+        """Parameters, by name, whose learning rate is a multiple of the optimizer's.
+
+        The Trainer makes a parameter group of each factor.
+        """
+        return {}
+
+
+class Noted:
+    """What a forward pass leaves for the objective; a copy of the model starts without it."""
+
+    def __init__(self) -> None:
+        self.terms: dict[str, Tensor] = {}
+        self.outputs: dict[str, list[Tensor]] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Noted:
+        return Noted()
+
+    def __reduce__(self) -> tuple[type[Noted], tuple[()]]:
+        return Noted, ()
+
+
+def without(module: M, parameters: Collection[str]) -> M:
+    """A deep copy of `module` in which these parameters, by name, are None.
+
+    A submodule that loses all its parameters becomes None as a whole. What goes is not copied.
+    """
+    own = dict(module.named_parameters())
+    gone = [own[name] for name in parameters]
+    for path, part in module.named_modules():
+        names = [name for name in own if path and name.startswith(f"{path}.")]
+        if names and all(name in parameters for name in names):
+            gone.append(part)
+    # deepcopy takes a copy that it finds in its memo.
+    copied: M = copy.deepcopy(module, {id(part): None for part in gone})
+    return copied
+
+
+def _outputs(tasks: Mapping[str, TaskLike] | Iterable[TaskLike]) -> dict[str, Output]:
+    """Outputs by task name; raises `UserError` unless `tasks` are distinct tasks."""
     named = list(tasks.items()) if isinstance(tasks, Mapping) else [(None, t) for t in tasks]
-    sizes: dict[str, int] = {}
+    outputs: dict[str, Output] = {}
     for key, task in named:
         name, size = getattr(task, "name", None), getattr(task, "output_size", None)
         if not isinstance(name, str) or not name or not isinstance(size, int) or size < 1:
@@ -150,12 +239,12 @@ def _output_sizes(tasks: Mapping[str, TaskLike] | Iterable[TaskLike]) -> dict[st
                 f"the task filed under {key!r} is called {name!r}; expected one name for both. "
                 "Rename one."
             )
-        if name in sizes:
+        if name in outputs:
             raise UserError(f"two tasks are called {name!r}; expected different names. Rename one.")
-        sizes[name] = size
-    if not sizes:
+        outputs[name] = Output(size, tuple(getattr(task, "places", ())))
+    if not outputs:
         raise UserError("an architecture needs at least one task, found none.")
-    return sizes
+    return outputs
 
 
 def _check_encoder(encoder: object) -> None:

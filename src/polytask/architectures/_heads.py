@@ -3,70 +3,124 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from polytask.architectures._checks import positive_ints
 from polytask.architectures._init import seeded
+from polytask.architectures._layout import Context, pooled
 from polytask.architectures._per_task import PerTask
 from polytask.errors import UserError, unknown
 
 
-class Head(nn.Module):
-    """Global average pooling of what has places, hidden layers with ReLU, one linear layer.
+@dataclass(frozen=True)
+class Output:
+    """What a head answers: channels, and the sizes of the places it answers for."""
 
-    Reads [N, width] or [N, width, H, W, ...], answers [N, output_size].
+    size: int
+    places: tuple[int, ...] = ()
+    """() for one answer an item; (L,) or (H, W) for one at every place."""
+
+
+class Head(nn.Module):
+    """Hidden layers with ReLU and one linear layer: of the mean over places, or at every place.
+
+    Reads [N, width], [N, width, ...] (`channel_dim` 1) or [N, ..., width] (-1); answers
+    [N, output.size] or, where the task has places, [N, output.size, *places]: a map of another
+    resolution is resized (bilinear in 2 dimensions); tokens answer for themselves, as many as
+    there are.
     """
 
-    def __init__(self, width: int, output_size: int, hidden: Sequence[int] = ()) -> None:
+    def __init__(
+        self, width: int, output: Output, hidden: Sequence[int] = (), channel_dim: int = 1
+    ) -> None:
         super().__init__()
         sizes = (width, *hidden)
         layers: list[nn.Module] = []
         for before, after in pairwise(sizes):
             layers += [nn.Linear(before, after), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], output_size))
+        self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], output.size))
+        self.places = output.places
+        self.channel_dim = channel_dim
 
-    def forward(self, z: Tensor) -> Tensor:
-        """Answer [N, output_size]."""
-        pooled = z.flatten(2).mean(dim=2) if z.dim() > 2 else z
-        output: Tensor = self.layers(pooled)
+    def forward(self, z: Tensor, context: Context | None = None) -> Tensor:
+        """Answer [N, output.size, *places]. Raises `UserError` when `z` has no such places."""
+        if not self.places:
+            output: Tensor = self.layers(pooled(z, self.channel_dim, context))
+            return output
+        if z.dim() != 2 + len(self.places):
+            raise UserError(
+                f"a task with a label at every place of {self.places} needs a representation with "
+                f"{len(self.places)} axes of places, found shape {tuple(z.shape)}. Use an encoder "
+                "that keeps them, or pass heads= that make them."
+            )
+        last = z if self.channel_dim == -1 else z.movedim(1, -1)
+        return resized(self.layers(last).movedim(-1, 1), self.places, self.channel_dim)
+
+
+def resized(output: Tensor, places: Sequence[int], channel_dim: int = 1) -> Tensor:
+    """`output` [N, k, ...] at the resolution of a task; tokens are left as many as they are."""
+    if tuple(output.shape[2:]) == tuple(places) or (channel_dim == -1 and len(places) == 1):
+        return output
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(places)]
+    return interpolate(output, size=tuple(places), mode=mode, align_corners=False)
+
+
+class Heads(PerTask):
+    """The heads of all tasks; those of the user's own are called with the representation alone."""
+
+    def answer(self, task: str, z: Tensor, context: Context | None = None) -> Tensor:
+        """The output of one task."""
+        head = self[task]
+        output: Tensor = head(z, context) if isinstance(head, Head) else head(z)
         return output
 
 
 def build_heads(
-    output_sizes: Mapping[str, int],
-    width: int,
-    encoder: nn.Module,
+    outputs: Mapping[str, Output],
+    width: int | Mapping[str, int],
+    like: nn.Module,
     *,
-    hidden: Sequence[int],
-    given: Mapping[str, nn.Module] | None,
+    hidden: Sequence[int] = (),
+    given: Mapping[str, nn.Module] | None = None,
     seed: int,
-) -> PerTask:
-    """One head per task, on the encoder's device and in its dtype.
+    channel_dim: int = 1,
+) -> Heads:
+    """One head per task, on the device and in the dtype of the encoder `like`.
 
-    `given` replaces the default head of the tasks it names. Raises `UserError` for a task it
-    names that does not exist, and for a given head that shares parameters with another head
-    or with the encoder: a task's loss would then train another task's head.
+    `width` is what heads read, for all tasks or by task. `given` replaces the default head of the
+    tasks it names. Raises `UserError` for a task it names that does not exist, and for a given
+    head that shares parameters with another head or with the encoder: a task's loss would then
+    train another task's head.
     """
     hidden = positive_ints("head_hidden", hidden, may_be_empty=True)
     given = dict(given or {})
     for task in given:
-        if task not in output_sizes:
-            raise unknown("task in heads:", task, output_sizes)
-    _check_separate(encoder, given)
-    like = next(p for p in encoder.parameters() if p.is_floating_point())
+        if task not in outputs:
+            raise unknown("task in heads:", task, outputs)
+    _check_separate(like, given)
     heads: dict[str, nn.Module] = {}
-    for task, size in output_sizes.items():
+    for task, output in outputs.items():
         if task in given:
             heads[task] = given[task]
         else:
+            reads = width if isinstance(width, int) else width[task]
             # On the CPU first, so that the seeded stream decides whatever the default device.
             with seeded(seed, task), torch.device("cpu"):
-                head = Head(width, size, hidden)
-            heads[task] = head.to(device=like.device, dtype=like.dtype)
-    return PerTask(heads)
+                head = Head(reads, output, hidden, channel_dim)
+            heads[task] = as_new(head, like)
+    return Heads(heads)
+
+
+def as_new(module: nn.Module, like: nn.Module) -> Any:
+    """`module` on the device and in the dtype of the parameters of `like`."""
+    first = next(p for p in like.parameters() if p.is_floating_point())
+    return module.to(device=first.device, dtype=first.dtype)
 
 
 def _check_separate(encoder: nn.Module, given: Mapping[str, nn.Module]) -> None:

@@ -7,12 +7,16 @@ task and a network of many start with the same head for that task, and runs are 
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import nn
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def draw_seed() -> int:
@@ -57,6 +61,28 @@ def reinitialise(module: nn.Module) -> tuple[str, ...]:
         elif next(part.parameters(recurse=False), None) is not None:
             kept.append(name)
     return tuple(kept)
+
+
+def fresh_copy(module: M, seed: int, name: str) -> tuple[M, tuple[str, ...]]:
+    """A copy drawn anew from the stream `(seed, name)`, and the submodules that kept theirs."""
+    copied = copy.deepcopy(module)
+    with seeded(seed, name):
+        kept = reinitialise(copied)
+    return copied, kept
+
+
+def copies(
+    encoder: M, names: Collection[str], seed: int, *, fresh: bool = True
+) -> tuple[dict[str, M], tuple[str, ...]]:
+    """One copy of `encoder` a name, each drawn anew from its own stream unless `fresh` is False.
+
+    A lone copy has nothing to differ from and keeps the weights of `encoder`. The second answer
+    names the submodules that could not be drawn anew.
+    """
+    if not fresh or len(names) == 1:
+        return {name: copy.deepcopy(encoder) for name in names}, ()
+    made = {name: fresh_copy(encoder, seed, f"encoder/{name}") for name in names}
+    return {name: one for name, (one, _) in made.items()}, next(iter(made.values()))[1]
 
 
 def _children_first(

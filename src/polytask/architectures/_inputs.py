@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -36,36 +36,41 @@ def unwrap(x: Tensor | Mapping[str, Tensor], name: str | None = None) -> Tensor:
     return next(iter(filled.values()))
 
 
-def encode(encoder: nn.Module, x: Any, width: int | None = None) -> Tensor:
-    """Run the encoder and check its answer: [N, width] or [N, width, ...]; any if None.
+def unwrapped(x: Any) -> Any:
+    """A dictionary with one filled entry as that tensor; anything else as it is.
 
-    A dictionary with one filled entry reaches a module as that tensor, so that plain torch
-    modules work on the batches of `polytask.data`; a module with a true attribute
-    `takes_dict` gets the dictionary itself, and so does every module when it has several
-    entries. Raises `UserError` for an answer that no head can read.
+    So plain torch modules work on the batches of `polytask.data`.
     """
-    if isinstance(x, Mapping) and not getattr(encoder, "takes_dict", False):
+    if isinstance(x, Mapping):
         filled = _filled(x)
         if len(filled) == 1:
-            x = next(iter(filled.values()))
-    z = encoder(x)
-    _check_representation(encoder, z)
-    if width is not None and z.shape[1] != width:
-        raise UserError(
-            f"the encoder {_called(encoder)} answered a tensor of shape {tuple(z.shape)}, but the "
-            f"heads were built for [N, {width}]. Expected dimension 1 to be {width} in every "
-            "batch: correct its `output_size`, or pool what varies inside it."
-        )
+            return next(iter(filled.values()))
+    return x
+
+
+def encode(encoder: nn.Module, x: Any, width: int | None = None) -> Tensor:
+    """Run the encoder and check its answer: [N, width], [N, width, ...] or [N, ..., width].
+
+    A dictionary with one filled entry reaches a module as that tensor; a module with a true
+    attribute `takes_dict` gets the dictionary itself, and so does every module when it has
+    several entries. Raises `UserError` for an answer that no head can read.
+    """
+    z = encoder(x if getattr(encoder, "takes_dict", False) else unwrapped(x))
+    check_representation(encoder, z, width)
     assert isinstance(z, Tensor)
     return z
 
 
+def channel_dim_of(encoder: nn.Module) -> int:
+    """Which dimension of what the encoder answers holds channels: its `channel_dim`, else 1."""
+    return int(getattr(encoder, "channel_dim", 1))
+
+
 def representation_width(encoder: nn.Module, example: Any = None) -> int:
-    """Width (dimension 1) of what `encoder` answers: declared, or found by a dry run.
+    """Width (channels) of what `encoder` answers: declared, or found by a dry run.
 
     Declared by its integer attribute `output_size`, else measured on `example`, one input
-    batch as the model will get it; given both, they are compared. The dry run is in eval mode
-    without gradients, and leaves mode and random state as they were. Raises `UserError` when
+    batch as the model will get it; given both, they are compared. Raises `UserError` when
     neither is there, when the encoder fails on the example, and for an answer no head can read.
     """
     declared = getattr(encoder, "output_size", None)
@@ -78,11 +83,24 @@ def representation_width(encoder: nn.Module, example: Any = None) -> int:
     if declared is not None and (type(declared) is not int or declared < 1):
         raise UserError(
             f"encoder.output_size must be a whole number above 0, found {declared!r}. "
-            "Set it to the size of dimension 1 of the encoder's output."
+            "Set it to the number of channels of the encoder's output."
         )
     if example is None:
         assert declared is not None
         return int(declared)
+    z = dry_run(encoder, lambda x: encode(encoder, x, declared), example)
+    return int(z.shape[channel_dim_of(encoder)])
+
+
+T = TypeVar("T")
+
+
+def dry_run(encoder: nn.Module, look: Callable[[Any], T], example: Any) -> T:
+    """What `look` finds on one batch, in eval mode and without gradients.
+
+    Mode and random state are left as they were. Raises `UserError` when the encoder cannot read
+    the example.
+    """
     modes = [(module, module.training) for module in encoder.modules()]
     try:
         with (
@@ -96,16 +114,17 @@ def representation_width(encoder: nn.Module, example: Any = None) -> int:
             torch.no_grad(),
             torch.random.fork_rng(devices=[]),
         ):
-            z = encode(encoder.eval(), example, declared)
+            encoder.eval()
+            return look(example)
     finally:
         for module, training in modes:
             module.training = training
-    return z.shape[1]
 
 
-def _check_representation(encoder: nn.Module, z: object) -> None:
-    """Raise `UserError` unless `z` is a floating tensor [N, d] or [N, C, H, W, ...]."""
+def check_representation(encoder: nn.Module, z: object, width: int | None) -> None:
+    """Raise `UserError` unless `z` is a floating tensor with `width` channels (any if None)."""
     called = _called(encoder)
+    declared = getattr(encoder, "channel_dim", None)
     wanted = "Expected one floating-point tensor, [N, d] or [N, C, H, W]"
     if isinstance(z, list | tuple):
         raise UserError(
@@ -122,11 +141,20 @@ def _check_representation(encoder: nn.Module, z: object) -> None:
             f"the encoder {called} answered a tensor of shape {tuple(z.shape)} and type "
             f"{z.dtype}. {wanted}: wrap it in a module that returns one."
         )
-    if z.dim() == 3:
+    if z.dim() == 3 and declared is None:
         raise UserError(
             f"the encoder {called} answered a tensor of shape {tuple(z.shape)}, which may be [N, "
-            f"channels, length] or [N, length, width]. {wanted}: pool the length inside the "
-            "encoder, or return [N, channels, length, 1]."
+            f"channels, length] or [N, length, channels]. Expected to know which: set "
+            "encoder.channel_dim to 1 or to -1."
+        )
+    dim = channel_dim_of(encoder)
+    if width is not None and z.shape[dim] != width:
+        which = "dimension 1" if dim == 1 else "the last dimension"
+        layout = f"[N, {width}]" if dim == 1 else f"[N, ..., {width}]"
+        raise UserError(
+            f"the encoder {called} answered a tensor of shape {tuple(z.shape)}, but the "
+            f"heads were built for {layout}. Expected {which} to be {width} in every "
+            "batch: correct its `output_size`, or pool what varies inside it."
         )
 
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from polytask.architectures._base import Architecture, Features, TaskLike
 from polytask.architectures._heads import build_heads
 from polytask.architectures._init import draw_seed
-from polytask.architectures._inputs import encode, representation_width
+from polytask.architectures._inputs import channel_dim_of, representation_width
+from polytask.architectures._represent import represent
 
 
 class HardSharing(Architecture):
@@ -54,15 +55,16 @@ class HardSharing(Architecture):
         self.width = representation_width(encoder, example)
         self.encoder = encoder
         self.heads = build_heads(
-            self.output_sizes,
+            self.outputs,
             self.width,
             encoder,
             hidden=head_hidden,
             given=heads,
             seed=draw_seed(),
+            channel_dim=channel_dim_of(encoder),
         )
 
     def compute(self, x: Any, tasks: tuple[str, ...]) -> tuple[dict[str, Tensor], Features]:
         """One pass of the encoder, then the heads of these tasks."""
-        z = encode(self.encoder, x, self.width)
-        return {task: self.heads[task](z) for task in tasks}, z
+        z, context = represent(self.encoder, x, self.width)
+        return {task: self.heads.answer(task, z, context) for task in tasks}, z

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,9 +9,10 @@ from torch import Tensor, nn
 
 from polytask.architectures._base import Architecture, Features, TaskLike
 from polytask.architectures._heads import build_heads
-from polytask.architectures._init import draw_seed, reinitialise, seeded
-from polytask.architectures._inputs import encode, representation_width
+from polytask.architectures._init import copies, draw_seed
+from polytask.architectures._inputs import channel_dim_of, representation_width
 from polytask.architectures._per_task import PerTask
+from polytask.architectures._represent import represent
 
 
 class SingleTask(Architecture):
@@ -53,20 +53,23 @@ class SingleTask(Architecture):
     ) -> None:
         super().__init__(encoder, tasks)
         self.width = representation_width(encoder, example)
-        self.copied: tuple[str, ...] = ()
         seed = draw_seed()
-        copies = {task: copy.deepcopy(encoder) for task in self.output_sizes}
-        if fresh and len(copies) > 1:
-            for task, network in copies.items():
-                with seeded(seed, f"encoder/{task}"):
-                    self.copied = reinitialise(network)
-        self.encoders = PerTask(copies)
+        networks, self.copied = copies(encoder, self.task_names, seed, fresh=fresh)
+        self.encoders = PerTask(networks)
         self.heads = build_heads(
-            self.output_sizes, self.width, encoder, hidden=head_hidden, given=heads, seed=seed
+            self.outputs,
+            self.width,
+            encoder,
+            hidden=head_hidden,
+            given=heads,
+            seed=seed,
+            channel_dim=channel_dim_of(encoder),
         )
 
     def compute(self, x: Any, tasks: tuple[str, ...]) -> tuple[dict[str, Tensor], Features]:
         """The networks of these tasks, one after the other."""
-        return {
-            task: self.heads[task](encode(self.encoders[task], x, self.width)) for task in tasks
-        }, None
+        outputs = {}
+        for task in tasks:
+            z, context = represent(self.encoders[task], x, self.width)
+            outputs[task] = self.heads.answer(task, z, context)
+        return outputs, None

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from polytask.errors import NonFiniteError, UserError
 from polytask.kernel.measure import Discovery, measure
+from polytask.kernel.penalty import add_gradients, penalty_gradients
 from polytask.kernel.problem import Features, Losses, Problem, Shared
 from polytask.kernel.shift import Closure
 from polytask.kernel.statistic import Statistic
@@ -158,6 +159,7 @@ class Balancer(NamedState):
         scaler: Any = None,
         closure: Closure | None = None,
         validation: Closure | None = None,
+        penalty: Tensor | None = None,
     ) -> Step:
         """Weigh the tasks and run one backward pass; gradients are added to `.grad`.
 
@@ -179,6 +181,9 @@ class Balancer(NamedState):
             scaler: a `torch.amp.GradScaler`; decisions do not depend on its scale.
             closure: recomputes the losses on the same batch, for methods that look ahead.
             validation: computes losses on held-out data, for methods that need them.
+            penalty: a scalar to minimise beside the losses, as it is: it is never weighed, and no
+                statistic sees it. Its own backward pass comes on top. An architecture's terms
+                are `sum(model.penalties().values())`.
 
         Raises:
             UserError: losses that are no dict of scalars with a graph, nothing shared, or a
@@ -213,6 +218,7 @@ class Balancer(NamedState):
             closure=closure,
             vector=lambda problem, where: self.row_vector(problem, where, closure, validation),
         )
+        beside = [] if penalty is None else penalty_gradients(penalty, scaler)
         audited = self.audit_every > 0 and (self._count("calls") + 1) % self.audit_every == 0
         step = take_step(
             given,
@@ -222,6 +228,7 @@ class Balancer(NamedState):
             generator=self.generator,
             audit=self._audit if audited and self.statistic_kind == "gramian" else None,
         )
+        add_gradients(beside)
         self.after_backward(given, step)
         return step
 

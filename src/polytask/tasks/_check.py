@@ -37,6 +37,7 @@ def checked_fields(task: Task) -> dict[str, Any]:
         "metrics": _metrics(task),
         "mean": _scale(task, "mean"),
         "std": _scale(task, "std"),
+        "places": _places(task),
     }
 
 
@@ -128,6 +129,17 @@ def _metrics(task: Task) -> tuple[str | Metric, ...]:
             f"2 outputs; found size={task.size}. Use rmse or mae."
         )
     return given
+
+
+def _places(task: Task) -> tuple[int, ...]:
+    """Sizes of the axes of places, as a tuple."""
+    value = task.places
+    sizes = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else None
+    if sizes is None or not all(type(size) is int and size > 0 for size in sizes):
+        raise UserError(
+            f"task {task.name!r}: places must be sizes such as (64, 64), or (), found {value!r}."
+        )
+    return sizes
 
 
 def _scale(task: Task, field: str) -> float | tuple[float, ...]:

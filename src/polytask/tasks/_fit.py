@@ -21,6 +21,8 @@ def fit(task: Task, train_target: np.ndarray | Tensor) -> Task:
     """See `Task.fitted`."""
     target = as_tensor(train_target)
     mask = present(task.kind, target)
+    if (places := _places(task, target)) != task.places:
+        task = replace(task, places=places)
     if not bool(mask.any()):
         raise UserError(
             f"task {task.name!r}: none of its {len(target)} training targets has a label; "
@@ -44,6 +46,15 @@ def fit(task: Task, train_target: np.ndarray | Tensor) -> Task:
             "or split the data so that training sees another class."
         )
     return task
+
+
+def _places(task: Task, target: Tensor) -> tuple[int, ...]:
+    """Sizes of the axes behind the items (and the channels) of a target; a custom task's own."""
+    if task.kind == "custom":
+        return task.places
+    channelled = task.output_size > 1 and task.kind in ("regression", "multilabel")
+    lonely = task.output_size == 1 and target.ndim > 1 and target.shape[1] == 1
+    return tuple(target.shape[2 if channelled or lonely else 1 :])
 
 
 def _checked(task: Task, columns: Tensor) -> Tensor:

@@ -48,6 +48,7 @@ def to_dict(task: Task) -> dict[str, Any]:
             )
     stored["metrics"] = [m.name if isinstance(m, Metric) else m for m in task.metrics]
     stored["classes"] = list(task.classes)
+    stored["places"] = list(task.places)
     for field in ("mean", "std"):
         if isinstance(stored[field], tuple):
             stored[field] = list(stored[field])

@@ -51,6 +51,8 @@ class Task:
         Your own function gets flat vectors of labelled elements (regression, in standardised
         units; binary and multilabel: logits and 0/1 floats), logits `[n, k]` and codes `[n]`
         (multiclass), or whole rows with at least one label (custom).
+    places: sizes of the axes behind a dense target, (H, W) or (L,); () for one target an item.
+        `fitted` sets it. Heads built for the task answer at every place.
     mean, std: what regression targets are standardised with, in target units, a number or one per
         output; `fitted` sets them. The loss is on the standardised target, so that tasks in
         different units weigh alike; metrics and `predict` are in target units.
@@ -68,6 +70,7 @@ class Task:
     size: int = 1
     metrics: tuple[str | Metric, ...] = ()
     loss_function: Callable[[Tensor, Tensor], Tensor] | str | None = None
+    places: tuple[int, ...] = ()
     mean: float | tuple[float, ...] = 0.0
     std: float | tuple[float, ...] = 1.0
 
@@ -173,9 +176,9 @@ class Task:
         return encode(self, values)
 
     def fitted(self, train_target: np.ndarray | Tensor) -> Task:
-        """A copy with the mean and standard deviation of the encoded training targets.
+        """A copy with the places, mean and standard deviation of the encoded training targets.
 
-        Classification and custom tasks come back unchanged, but checked: raises `UserError` for a
+        Mean and deviation are of regression tasks alone. All are checked: raises `UserError` for a
         target that is all missing, constant, of one class only, infinite or of another kind.
         """
         return fit(self, train_target)

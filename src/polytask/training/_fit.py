@@ -159,7 +159,7 @@ class Fit:
     def _make_stepper(self, batches: int | None) -> Stepper:
         settings, trainer = self.settings, self.trainer
         optimizer = make_optimizer(
-            settings.optimizer, trainer.model.parameters(), settings.lr, settings.weight_decay
+            settings.optimizer, trainer.model, settings.lr, settings.weight_decay
         )
         steps = None
         if batches is not None:

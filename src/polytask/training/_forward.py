@@ -25,6 +25,8 @@ class Losses:
     values: dict[str, Tensor]
     counts: dict[str, int]
     rows: int
+    penalty: Tensor | None = None
+    """What the model minimises beside its tasks' losses, see `Architecture.penalties`."""
 
 
 class Forward:
@@ -74,15 +76,29 @@ class Forward:
         return {name: to_float32(returned[name]) for name in self.tasks}, with_graph(shared)
 
     def losses(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Losses:
-        """Losses of the tasks with at least one label; a task without target is absent."""
+        """Losses of the tasks with at least one label; a task without target is absent.
+
+        In training, early answers of the newest forward pass add their loss to their task's, and
+        the model's own terms are the penalty.
+        """
         values, counts = {}, {}
+        early: Mapping[str, list[Tensor]] = getattr(self.model, "intermediate", {})
         for name, task in self.tasks.items():
             if name in targets:
                 value, count = task.loss(outputs[name], targets[name])
+                for answer in early.get(name, ()):
+                    value = value + task.loss(to_float32(answer), targets[name]).value
                 if count:
                     values[name], counts[name] = value, int(count)
         rows = max((len(target) for target in targets.values()), default=0)
-        return Losses(values, counts, rows)
+        return Losses(values, counts, rows, self._penalty())
+
+    def _penalty(self) -> Tensor | None:
+        """The sum of the model's own terms; None when it has none, and in evaluation."""
+        if not self.model.training or not torch.is_grad_enabled():
+            return None
+        terms: dict[str, Tensor] = getattr(self.model, "penalties", dict)()
+        return torch.stack([to_float32(term) for term in terms.values()]).sum() if terms else None
 
 
 def with_graph(features: Features) -> Features:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from polytask.architectures import Architecture
 from polytask.errors import NonFiniteError
 from polytask.optimization.base import Balancer, Step
 from polytask.training._forward import Batch, Forward, Losses, values_of
@@ -145,6 +146,7 @@ class Stepper:
                 scaler=self.precision.scaler,
                 closure=again,
                 validation=self._validation if self.held_out is not None else None,
+                penalty=losses.penalty,
             )
         except NonFiniteError as error:
             raise NonFiniteError(f"{str(error).rstrip('.')} ({state.where()}).") from error
@@ -178,6 +180,8 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         if stepped:
             state.step += 1
+            if isinstance(self.forward.model, Architecture):
+                self.forward.model.after_step(self.optimizer.param_groups[0]["lr"])
             if self.scheduler is not None:
                 self.scheduler.step()
         self.balancer.after_step()

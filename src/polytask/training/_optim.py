@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from polytask.architectures import Architecture
 from polytask.errors import UserError, unknown
 
 OptimizerMaker = Callable[..., Optimizer]
@@ -28,9 +29,12 @@ SCHEDULERS = ("constant", "cosine")
 
 
 def make_optimizer(
-    kind: str | OptimizerMaker, parameters: Iterable[Tensor], lr: float, weight_decay: float
+    kind: str | OptimizerMaker, model: nn.Module, lr: float, weight_decay: float
 ) -> Optimizer:
-    """An optimizer over the trainable ones of `parameters`.
+    """An optimizer over the trainable parameters of `model`.
+
+    Those to which an architecture's `rate_factors` give a factor are groups of their own, with
+    that multiple of the rate, and no weight decay: their zero is not a neutral value.
 
     `kind` is a word of `OPTIMIZERS` or a callable `(parameters, lr=, weight_decay=) -> Optimizer`.
     Raises `UserError` for an unknown word and for a model without a trainable parameter.
@@ -38,13 +42,32 @@ def make_optimizer(
     if isinstance(kind, str) and kind not in OPTIMIZERS:
         raise unknown("optimizer", kind, OPTIMIZERS)
     maker = OPTIMIZERS[kind] if isinstance(kind, str) else kind
-    made = maker(trainable(parameters), lr=lr, weight_decay=weight_decay)
+    made = maker(parameter_groups(model, lr), lr=lr, weight_decay=weight_decay)
     if not isinstance(made, Optimizer):
         raise UserError(
             f"the function given as optimizer returned {type(made).__name__}; expected a torch "
             "optimizer. Let it return the one it builds."
         )
     return made
+
+
+def parameter_groups(model: nn.Module, lr: float) -> list[Any]:
+    """The trainable parameters, in groups where some have a rate of their own."""
+    every = trainable(model.parameters())
+    factors = model.rate_factors() if isinstance(model, Architecture) else {}
+    if not factors:
+        return every
+    named = dict(model.named_parameters())
+    groups: dict[float, list[Tensor]] = {}
+    for name, factor in factors.items():
+        if named[name].requires_grad:
+            groups.setdefault(factor, []).append(named[name])
+    apart = {id(parameter) for group in groups.values() for parameter in group}
+    rest = [parameter for parameter in every if id(parameter) not in apart]
+    return [{"params": rest}] + [
+        {"params": group, "lr": lr * factor, "weight_decay": 0.0}
+        for factor, group in groups.items()
+    ]
 
 
 def trainable(parameters: Iterable[Tensor]) -> list[Tensor]:

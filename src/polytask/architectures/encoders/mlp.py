@@ -11,16 +11,18 @@ from torch import Tensor, nn
 from polytask.architectures._checks import positive_ints
 from polytask.architectures._inputs import unwrap
 from polytask.architectures.encoders._spec import Spec, refuse_other
+from polytask.architectures.stages import Staged
 from polytask.errors import UserError
 
 
-class MLP(nn.Module):
+class MLP(Staged):
     """A multilayer perceptron for tables: numeric columns and embedded categories.
 
     Reads {"numeric": float [N, d], "categorical": int64 codes [N, c]} (a kind that the table
     lacks may be left out), or a tensor [N, d] when all columns are numeric; answers
     [N, hidden[-1]], after ReLU and dropout. Every categorical column has its own embedding;
-    code 0 (unknown or missing) starts at zero, so a category never seen says nothing.
+    code 0 (unknown or missing) starts at zero, so a category never seen says nothing. Every layer
+    is a stage; the columns and embeddings are the entrance.
 
     Args:
         spec: widths of the inputs: `.numeric`, `.categorical`, `.image`.
@@ -35,8 +37,6 @@ class MLP(nn.Module):
 
     """
 
-    takes_dict = True
-
     def __init__(
         self,
         spec: Spec,
@@ -44,7 +44,6 @@ class MLP(nn.Module):
         dropout: float = 0.0,
         embedding: int | None = None,
     ) -> None:
-        super().__init__()
         hidden = positive_ints("hidden", hidden, may_be_empty=False)
         if not 0 <= dropout < 1:
             raise UserError(f"dropout must be in [0, 1), found {dropout!r}.")
@@ -57,20 +56,28 @@ class MLP(nn.Module):
                 f"the encoder mlp reads numeric and categorical columns, found {found}. "
                 "For images use the encoder resnet."
             )
+        entrance = _Columns(spec, embedding)
+        sizes = (entrance.width, *hidden)
+        stages = []
+        for before, after in pairwise(sizes):
+            layers = [nn.Linear(before, after), nn.ReLU()]
+            stages.append(nn.Sequential(*layers, *([nn.Dropout(dropout)] if dropout else [])))
+        super().__init__(
+            stages, entrance, widths=hidden, entrance_width=entrance.width, takes_dict=True
+        )
+
+
+class _Columns(nn.Module):
+    """Numeric columns beside the embedded codes of categorical ones, [N, width]."""
+
+    def __init__(self, spec: Spec, embedding: int | None) -> None:
+        super().__init__()
         self.numeric = int(spec.numeric)
         columns = [(codes, embedding or _embedding_width(codes)) for codes in spec.categorical]
         self.embeddings = nn.ModuleList(_Category(codes, width) for codes, width in columns)
-        sizes = (self.numeric + sum(width for _, width in columns), *hidden)
-        layers: list[nn.Module] = []
-        for before, after in pairwise(sizes):
-            layers += [nn.Linear(before, after), nn.ReLU()]
-            if dropout:
-                layers.append(nn.Dropout(dropout))
-        self.layers = nn.Sequential(*layers)
-        self.output_size = sizes[-1]
+        self.width = self.numeric + sum(width for _, width in columns)
 
     def forward(self, x: Tensor | Mapping[str, Tensor]) -> Tensor:
-        """Answer the representation [N, output_size]."""
         parts: list[Tensor] = []
         if self.numeric:
             parts.append(_columns(x, "numeric", self.numeric))
@@ -82,8 +89,7 @@ class MLP(nn.Module):
                 )
             codes = _columns(x, "categorical", len(self.embeddings))
             parts += [e(codes[:, i]) for i, e in enumerate(self.embeddings)]
-        z: Tensor = self.layers(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
-        return z
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 class _Category(nn.Embedding):

@@ -10,10 +10,11 @@ from torch.nn.functional import relu
 from polytask.architectures._checks import positive_ints
 from polytask.architectures._inputs import unwrap
 from polytask.architectures.encoders._spec import Spec, refuse_other
+from polytask.architectures.stages import Staged
 from polytask.errors import UserError
 
 
-class ResNet(nn.Module):
+class ResNet(Staged):
     """A small residual convolutional network for images, without a download.
 
     K. He et al., "Deep Residual Learning for Image Recognition", CVPR 2016,
@@ -24,7 +25,8 @@ class ResNet(nn.Module):
 
     Reads {"image": float [N, C, H, W]} or the tensor itself; answers the last feature map
     [N, width * 2 ** (len(blocks) - 1), H', W']. The default head pools it. Every stage after
-    the first halves height and width, rounded up, and doubles the channels.
+    the first halves height and width, rounded up, and doubles the channels. To architectures that
+    cut the encoder, the stem and every residual block are a stage of its own.
 
     Args:
         spec: widths of the inputs; `.image` is (C, H, W).
@@ -37,10 +39,7 @@ class ResNet(nn.Module):
 
     """
 
-    takes_dict = True
-
     def __init__(self, spec: Spec, width: int = 16, blocks: Sequence[int] = (1, 1, 1)) -> None:
-        super().__init__()
         positive_ints("width", (width,), may_be_empty=False)
         blocks = positive_ints("blocks", blocks, may_be_empty=False)
         if spec.image is None:
@@ -55,28 +54,36 @@ class ResNet(nn.Module):
                 "bring an encoder of your own that reads both."
             )
         refuse_other("resnet", spec)
-        self.channels = int(spec.image[0])
-        self.stem = nn.Sequential(_conv(self.channels, width), _norm(width), nn.ReLU())
-        layers: list[nn.Module] = []
-        before = width
+        channels = int(spec.image[0])
+        layers: list[nn.Module] = [
+            nn.Sequential(_conv(channels, width), _norm(width), nn.ReLU()),
+        ]
+        widths = [width]
         for stage, count in enumerate(blocks):
             after = width * 2**stage
             for block in range(count):
-                layers.append(_Block(before, after, stride=2 if stage and not block else 1))
-                before = after
-        self.layers = nn.Sequential(*layers)
-        self.output_size = before
+                layers.append(_Block(widths[-1], after, stride=2 if stage and not block else 1))
+                widths.append(after)
+        super().__init__(
+            layers, _Image(channels), widths=widths, entrance_width=channels, takes_dict=True
+        )
+
+
+class _Image(nn.Module):
+    """The image of a batch, checked."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
 
     def forward(self, x: Tensor | Mapping[str, Tensor]) -> Tensor:
-        """Answer the feature map [N, output_size, H', W']."""
         image = unwrap(x, "image")
         if image.dim() != 4 or image.shape[1] != self.channels:
             raise UserError(
                 f"the encoder resnet was built for images [N, {self.channels}, H, W], found "
                 f"shape {tuple(image.shape)}. Prepare the batch as the training data was."
             )
-        z: Tensor = self.layers(self.stem(image))
-        return z
+        return image
 
 
 class _Block(nn.Module):
