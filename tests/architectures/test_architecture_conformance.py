@@ -11,6 +11,7 @@ import torch
 from real_inputs import DIGITS, TABLE, Output, digits, first, wine
 from torch import Tensor, nn
 
+from polytask import registry
 from polytask.architectures import (
     HardSharing,
     create_architecture,
@@ -23,10 +24,19 @@ from polytask.testing.architectures import ArchitectureConformance, Made
 # Names that `nn.ModuleDict` refuses are ordinary column names.
 NAMES = ("type", "price.usd", "100 %", "values", "tax", "x_y", "training")
 INPUTS = {"mlp": (TABLE, wine), "resnet": (DIGITS, digits)}
+SMALL: dict[str, dict[str, Any]] = {"mlp": {"hidden": (24, 16)}, "resnet": {"width": 4}}
 
 
 def some_tasks(count: int) -> dict[str, Output]:
     return {name: Output(name, 1 + i % 3) for i, name in enumerate(NAMES[:count])}
+
+
+def build(name: str, encoder: nn.Module, tasks: Any, batch: Any, **options: Any) -> Any:
+    """With what it takes of an example and of the options."""
+    takes = registry.find("architecture", name).arguments
+    options = {"example": first(batch, 2) if isinstance(batch, dict) else batch[:2]} | options
+    chosen = {word: value for word, value in options.items() if word in takes}
+    return create_architecture(name, encoder, tasks, **chosen)
 
 
 @pytest.mark.parametrize("encoder", list_encoders())
@@ -46,9 +56,9 @@ class TestRegistered(ArchitectureConformance):
     def make(self) -> Made:
         spec, load = INPUTS[self.encoder]
         tasks = some_tasks(self.count)
-        encoder = create_encoder(self.encoder, spec)
-        model = create_architecture(self.architecture, encoder, tasks)
-        return model, first(load()[0], 48), tasks
+        batch = first(load()[0], 48)
+        encoder = create_encoder(self.encoder, spec, **SMALL[self.encoder])
+        return build(self.architecture, encoder, tasks, batch), batch, tasks
 
 
 class TestOwnModule(ArchitectureConformance):
@@ -64,10 +74,7 @@ class TestOwnModule(ArchitectureConformance):
         )
         batch = digits()[0]["image"][:32]
         tasks = some_tasks(3)
-        model = create_architecture(
-            self.architecture, encoder, tasks, head_hidden=(8,), example=batch
-        )
-        return model, batch, tasks
+        return build(self.architecture, encoder, tasks, batch, head_hidden=(8,)), batch, tasks
 
 
 class Leaking(HardSharing):

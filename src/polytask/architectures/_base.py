@@ -47,6 +47,8 @@ class Architecture(nn.Module):
             encoder.
         no_features: why there is no shared representation to return, for architectures whose
             tasks share parameters and yet have none.
+        silent_at_start: patterns of parameters whose gradient is zero in the first step, because
+            an identity initialisation stands behind them.
 
     Args:
         encoder: any module with trainable parameters.
@@ -61,6 +63,7 @@ class Architecture(nn.Module):
     shares: ClassVar[str] = ""
     requires: ClassVar[str] = ""
     no_features: ClassVar[str] = ""
+    silent_at_start: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self, encoder: nn.Module, tasks: Mapping[str, TaskLike] | Iterable[TaskLike]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from itertools import combinations
 from typing import Any
 
@@ -44,13 +45,33 @@ class ArchitectureConformance:
             assert output.isfinite().all(), f"{name} is not finite"
 
     def test_every_trainable_parameter_gets_a_gradient(self) -> None:
-        """None is left out of the graph, none gets an all-zero gradient."""
+        """None is left out of the graph, none gets an all-zero gradient.
+
+        A parameter that an identity initialisation keeps still at first (`silent_at_start`) is
+        asked to move within a few steps.
+        """
         model, batch, _ = _made(self)
-        _scalar(model(batch).values()).backward()
+        _objective(model, batch).backward()
         for name, parameter in model.named_parameters():
-            if parameter.requires_grad:
+            if parameter.requires_grad and not _silent(model, name):
                 assert parameter.grad is not None, f"no path from an output to {name}"
                 assert parameter.grad.ne(0).any(), f"the gradient of {name} is zero"
+
+    def test_every_trainable_parameter_moves(self) -> None:
+        """Within a few steps; those that an identity initialisation keeps still at first too."""
+        model, batch, _ = _made(self)
+        before = {name: p.detach().clone() for name, p in model.named_parameters()}
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+        for _ in range(4):
+            optimizer.zero_grad()
+            _objective(model, batch).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+            optimizer.step()
+            model.after_step(1e-3)
+        for name, parameter in model.named_parameters():
+            assert parameter.isfinite().all(), f"{name} is not finite after four steps"
+            if parameter.requires_grad:
+                assert not parameter.equal(before[name]), f"{name} does not move"
 
     def test_a_task_gives_no_gradient_to_what_only_others_use(self) -> None:
         """Head i has no gradient from task j."""
@@ -210,6 +231,18 @@ def _made(suite: ArchitectureConformance, seed: int = 0, training: bool = True) 
     model, batch, tasks = suite.make()
     torch.manual_seed(seed + 1000)
     return model.train(training), batch, tasks
+
+
+def _silent(model: Architecture, name: str) -> bool:
+    """Whether the architecture says that this parameter gets no gradient in its first step."""
+    return any(fnmatchcase(name, pattern) for pattern in model.silent_at_start)
+
+
+def _objective(model: Architecture, batch: Any) -> Tensor:
+    """A number that outputs, early answers and the model's own terms move."""
+    outputs = model(batch)
+    early = [answer for answers in model.intermediate.values() for answer in answers]
+    return _scalar([*outputs.values(), *early]) + sum(model.penalties().values())
 
 
 def _scalar(outputs: Any) -> Tensor:
