@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -63,14 +64,27 @@ def test_the_signal_of_the_caller_comes_back(capsys: pytest.CaptureFixture[str])
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def start(*words: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+def listen_to_interrupts() -> None:
+    """What a shell turns off for commands that it starts in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def started(*words: object) -> Iterator[subprocess.Popen[str]]:
+    """A command that runs; it is killed when the test ends before it."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "polytask", *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        preexec_fn=listen_to_interrupts,
     )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_for(seen: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -114,11 +128,12 @@ def test_a_training_ends_and_says_how_to_go_on(
 ) -> None:
     words = ["--data", patients, "--targets", "progression", "high", "--drop", "id", "flat"]
     model = tmp_path / "m"
-    process = start("train", *words, "--epochs", 100_000, "--patience", 100_000, "--out", model)
+    options = ["--epochs", 100_000, "--patience", 100_000, "--out", model]
     record = model / "metrics.jsonl"
-    wait_for(lambda: record.exists() and len(record.read_text().splitlines()) > 2, process)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    with started("train", *words, *options) as process:
+        wait_for(lambda: record.exists() and len(record.read_text().splitlines()) > 2, process)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == code, said
     assert last_line(said).startswith("interrupted: the state after epoch ")
     assert last_line(said).endswith(
@@ -136,12 +151,12 @@ def test_a_study_ends_with_all_its_processes(patients: Path, tmp_path: Path) -> 
     out = tmp_path / "study"
     words = ["--data", patients, "--targets", "progression", "high", "--drop", "id", "flat"]
     words += ["--methods", "linear", "--encoder", "mlp:hidden=[8]", "--workers", 2, "--lr", 1e-2]
-    process = start("compare", *words, "--epochs", 100_000, "--out", out, "--json")
-    wait_for(lambda: bool(list(out.glob("runs/single-*/metrics.jsonl"))), process)
-    children = offspring(process.pid)
-    assert len(children) >= 3  # what starts the runs, and two of them
-    process.send_signal(signal.SIGTERM)
-    told, said = process.communicate(timeout=60)
+    with started("compare", *words, "--epochs", 100_000, "--out", out, "--json") as process:
+        wait_for(lambda: bool(list(out.glob("runs/single-*/metrics.jsonl"))), process)
+        children = offspring(process.pid)
+        assert len(children) >= 3  # what starts the runs, and two of them
+        process.send_signal(signal.SIGTERM)
+        told, said = process.communicate(timeout=60)
     assert (process.returncode, told) == (143, ""), said
     assert "runs are finished and kept in" in last_line(said)
     assert "the same command goes on from there" in last_line(said)
