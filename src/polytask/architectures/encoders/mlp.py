@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,9 @@ class MLP(Staged):
             In `forward`: an input that is missing or has another width.
 
     """
+
+    scales: ClassVar[dict[str, int]] = {"hidden": 1}
+    """Arguments that are widths, and what they are multiples of."""
 
     def __init__(
         self,

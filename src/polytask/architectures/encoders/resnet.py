@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn.functional import relu
@@ -38,6 +39,9 @@ class ResNet(Staged):
             an image of another number of channels.
 
     """
+
+    scales: ClassVar[dict[str, int]] = {"width": 1}
+    """Arguments that are widths, and what they are multiples of."""
 
     def __init__(self, spec: Spec, width: int = 16, blocks: Sequence[int] = (1, 1, 1)) -> None:
         positive_ints("width", (width,), may_be_empty=False)
