@@ -37,8 +37,9 @@ lint: setup  ## style, layers, types
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-docs: setup  ## the pages that are made from the methods
+docs: setup  ## the pages that are made from the methods and the architectures
 	$(BIN)/python docs/make_methods.py
+	$(BIN)/python docs/make_architectures.py
 	$(BIN)/python docs/make_which_method.py
 
 wheel: setup  ## what people install: built, looked into, tried in an empty environment

@@ -27,6 +27,7 @@ _PUBLIC = {
     "create_architecture": "polytask.architectures",
     "create_encoder": "polytask.architectures",
     "list_architectures": "polytask.architectures",
+    "register_architecture": "polytask.architectures",
     "Callback": "polytask.training",
     "Trainer": "polytask.training",
     "MultiTaskEstimator": "polytask.tabular",

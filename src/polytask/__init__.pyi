@@ -4,6 +4,7 @@ from typing import Any
 from polytask.architectures import create_architecture as create_architecture
 from polytask.architectures import create_encoder as create_encoder
 from polytask.architectures import list_architectures as list_architectures
+from polytask.architectures import register_architecture as register_architecture
 from polytask.data import Dataset as Dataset
 from polytask.data import list_datasets as list_datasets
 from polytask.data import load_dataset as load_dataset

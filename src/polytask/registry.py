@@ -6,7 +6,8 @@ imports torch. The file's name is the entry's name; its entry is the public clas
 whose name equals the file's name when case and underscores are ignored (`nash_mtl.py` holds
 `NashMTL`), or the only public definition. A literal `aliases = (...)` in the class body adds
 names. Third parties register through the entry-point groups `polytask.methods`,
-`polytask.architectures`, `polytask.encoders` and `polytask.datasets`.
+`polytask.architectures`, `polytask.encoders` and `polytask.datasets`, and for one process by
+`polytask.register_architecture`.
 """
 
 from __future__ import annotations
@@ -51,9 +52,15 @@ class Entry:
     """Their types, as source text; only of the entry's own arguments, not of its base class."""
     constants: dict[str, Any] = field(default_factory=dict)
     """Literal class attributes (what a method needs, the year of its paper, ...)."""
+    thing: Any = None
+    """The class itself, of what was registered in this process."""
+    file: str = ""
+    """The file of such a class, where it has one."""
 
     def load(self) -> Any:
-        """Import the module and return the class or function."""
+        """The class or function; its module is imported when it is not yet at hand."""
+        if self.thing is not None:
+            return self.thing
         return getattr(importlib.import_module(self.module), self.attribute)
 
 

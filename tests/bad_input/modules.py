@@ -113,7 +113,7 @@ MODULES = [
     built(
         "an architecture that does not exist",
         lambda: create_architecture("hard_shering", nn.Linear(64, 8), TASKS),
-        "Known: hard_sharing || 'hard_shering' || did you mean 'hard_sharing'?",
+        "Known: adapters || 'hard_shering' || did you mean 'hard_sharing'?",
     ),
     built(
         "an argument that it lacks",

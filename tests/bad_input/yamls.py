@@ -110,7 +110,7 @@ YAMLS = [
     study(
         "the yardstick as a candidate",
         "+architectures: [single_task]",
-        "name only ways of sharing || 'single_task' is in every study || such as 'hard_sharing'",
+        "name a way of sharing too || 'single_task' is in every study || such as 'hard_sharing'",
     ),
     study("seeds as a list", "+seeds: [0, 1]", "a whole number || found [0, 1] || write how many"),
     study("negative seed", "+seed: -1", "should be 0 or more || found -1 || --help", "train"),

@@ -46,6 +46,8 @@ def test_help_needs_nothing_heavy(verb: str) -> None:
         ["--version"],
         ["list"],
         ["list", "methods", "--json"],
+        ["list", "architectures"],
+        ["list", "architectures", "hard", "--json"],
         ["list", "datasets", "a*"],
     ],
 )

@@ -20,7 +20,7 @@ from polytask.training import Trainer
 from polytask.training._optim import OPTIMIZERS, SCHEDULERS
 from polytask.training._precision import DTYPES
 
-OWN = {"config", "json"}
+OWN = {"config", "json", "plugins"}
 """What only the command line has."""
 
 
@@ -93,7 +93,7 @@ def test_every_example_in_the_help_is_right() -> None:
             if "methods" in bound.arguments:
                 _checks.check(gather(verb, None, bound.arguments))
             found += 1
-    assert found == len(VERBS) + 3
+    assert found == len(VERBS) + 4
 
 
 def test_the_example_study_is_valid() -> None:

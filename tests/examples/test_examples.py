@@ -36,6 +36,23 @@ def test_the_bare_loop_is_short_and_learns() -> None:
 
 
 @pytest.mark.slow
+def test_an_architecture_of_ones_own_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = run("own_architecture.py")
+    assert "sharing (with " in said
+    assert (tmp_path / "runs" / "own_architecture" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_a_transformer_of_another_library_learns_two_tasks() -> None:
+    found = re.findall(r"(\w+): 3 stages, digit ([\d.]+) even ([\d.]+)", run("backbones.py"))
+    assert [name for name, _, _ in found] == ["hard_sharing", "mmoe"]
+    assert all(float(digit) > 0.7 and float(even) > 0.8 for _, digit, even in found)
+
+
+@pytest.mark.slow
 def test_adam_stays_in_the_valley_and_pcgrad_leaves_it(tmp_path: Path) -> None:
     out = run("pcgrad_landscape.py", "--out", str(tmp_path / "landscape.png"))
     ends = dict(re.findall(r"(\w+) +after .*?= (-?[\d.]+)", out))
@@ -46,7 +63,9 @@ def test_adam_stays_in_the_valley_and_pcgrad_leaves_it(tmp_path: Path) -> None:
 
 def test_every_example_is_named_here() -> None:
     assert {file.name for file in EXAMPLES.iterdir() if file.suffix in (".py", ".yaml")} == {
+        "backbones.py",
         "bare_loop.py",
+        "own_architecture.py",
         "pcgrad_landscape.py",
         "study.yaml",
     }

@@ -98,7 +98,7 @@ def test_another_architecture_is_another_method(base: Study) -> None:
     for candidate in two["candidates"]:
         candidate["architecture"] = "mmoe"
     found = methods(gather([named(base, "one"), two]))
-    assert {m.label for m in found} >= {"linear · hard_sharing", "linear · mmoe"}
+    assert {m.label for m in found} >= {"hard_sharing", "mmoe", "hard_sharing · rlw", "mmoe · rlw"}
     assert shared(found) == []
     assert "no mean rank" in averaging(gather([named(base, "one"), two]), found)[0]
 

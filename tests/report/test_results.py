@@ -34,10 +34,16 @@ def test_no_two_candidates_look_alike(make: Callable[..., Study]) -> None:
     assert len(set(styles)) == len(styles)
 
 
-def test_labels_name_the_architecture_when_there_are_two(study: Study) -> None:
-    study["candidates"][0]["architecture"] = "cross_stitch"
+def test_labels_name_the_architecture_when_there_are_several(make: Callable[..., Study]) -> None:
+    """With equal weights an architecture stands for itself: six of them read as six names."""
+    names = ("hard_sharing", "mmoe", "ple", "cross_stitch", "mtan", "adapters")
+    study = make(methods=("linear",) * len(names))
+    for candidate, name in zip(study["candidates"], names, strict=True):
+        candidate |= {"architecture": name, "id": f"{name}-linear"}
+    assert {candidate.label for candidate in read(study).candidates} == set(names)
+    study["candidates"][1]["label"] = "rlw"
     labels = {candidate.label for candidate in read(study).candidates}
-    assert {"linear · cross_stitch", "rlw · hard_sharing"} <= labels
+    assert {"hard_sharing", "mmoe · rlw", "ple"} <= labels
 
 
 def test_the_choice_is_the_one_of_the_file(study: Study) -> None:

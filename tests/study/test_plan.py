@@ -210,5 +210,5 @@ def test_unit_is_plain_json():
     unit = Unit("a", {"kind": "train", "seed": 0}, "f")
     assert unit.to_dict() == {
         "id": "a", "hash": unit.hash, "config": {"kind": "train", "seed": 0}, "data": "f",
-        "how": {},
+        "how": {}, "plugins": [],
     }  # fmt: skip

@@ -109,7 +109,8 @@ def test_networks_of_one_and_of_many_tasks_start_alike(dataset):
         assert torch.equal(value, theirs[name])
     other = build(BASE | {"seed": 1}, prepare(BASE, dataset))
     assert not torch.equal(
-        dict(other.named_parameters())["encoder.layers.0.weight"], theirs["encoder.layers.0.weight"]
+        dict(other.named_parameters())["encoder.stages.0.0.weight"],
+        theirs["encoder.stages.0.0.weight"],
     )
 
 

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from torch import nn
 
     from polytask.architectures._base import Architecture, TaskLike
-    from polytask.architectures._init import reinitialise
+    from polytask.architectures._init import draw_seed, reinitialise, seeded
     from polytask.architectures._inputs import unwrap
     from polytask.architectures._per_task import PerTask
+    from polytask.architectures._register import register_architecture
+    from polytask.architectures._represent import represent
     from polytask.architectures.encoders._spec import Spec
     from polytask.architectures.hard_sharing import HardSharing
     from polytask.architectures.single_task import SingleTask
@@ -33,7 +35,11 @@ _HOME = {
     "SingleTask": "single_task",
     "Staged": "stages",
     "as_stages": "stages",
+    "draw_seed": "_init",
+    "register_architecture": "_register",
     "reinitialise": "_init",
+    "represent": "_represent",
+    "seeded": "_init",
     "unwrap": "_inputs",
 }
 
@@ -46,9 +52,13 @@ __all__ = [
     "as_stages",
     "create_architecture",
     "create_encoder",
+    "draw_seed",
     "list_architectures",
     "list_encoders",
+    "register_architecture",
     "reinitialise",
+    "represent",
+    "seeded",
     "unwrap",
 ]
 

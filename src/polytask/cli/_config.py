@@ -17,7 +17,7 @@ from polytask.cli._methods import scalar
 from polytask.errors import UserError, nearest, unknown
 
 TABLES = (".csv", ".tsv", ".tab", ".parquet", ".pq", ".gz")
-NOT_IN_FILE = {"config", "json"}
+NOT_IN_FILE = {"config", "json", "plugins"}
 NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 
 
@@ -49,6 +49,11 @@ def gather(verb: Callable[..., Any], config: Path | None, flags: dict[str, Any])
     source: dict[str, str] = {}
     for key, value in (read(config) if config is not None else {}).items():
         word = str(key).replace("-", "_")
+        if word == "plugins" and word in hints:
+            raise UserError(
+                f"{config}: YAML never imports code, so 'plugins' is no key of it. Take the line "
+                "out, and give the files on the command line: --plugins FILE..."
+            )
         if word not in words:
             raise UserError(f"{config}: {unknown('key', key, words)}")
         source[word] = f"{word} in {config}"

@@ -37,6 +37,7 @@ EXAMPLES = {
 """,
     "list": """Example:
   polytask list methods '*grad*'
+  polytask list architectures --data digits
 """,
     "data": """Example:
   polytask data fetch adult yeast
@@ -120,7 +121,8 @@ Encoder = Annotated[
     Parameter(
         group=MODEL,
         metavar="NAME[:ARG=VALUE,...]",
-        help="polytask list encoders. [default: mlp for tables, resnet for images]",
+        help="polytask list encoders. [default: mlp for tables, resnet for images, transformer for "
+        "sequences]",
     ),
 ]
 Statistic = Annotated[

@@ -55,13 +55,17 @@ def show_dataset(screen: Console, dataset: Dataset) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from polytask.tasks._fit import places_of
+
     table = Table(box=box.SIMPLE)
     for heading in ("target", "kind", "labelled", "values"):
         table.add_column(heading, overflow="fold")
     for name, task in dataset.tasks.items():
         known = labelled(dataset.targets[name])
+        places = "x".join(str(size) for size in places_of(task, dataset.targets[name]))
+        kind = f"{task.kind} at {places} places" if places else task.kind
         table.add_row(
-            escape(name), task.kind, f"{known.mean():.0%}", escape(values(task, dataset, known))
+            escape(name), kind, f"{known.mean():.0%}", escape(values(task, dataset, known))
         )
     screen.print(f"[bold]{escape(dataset.name)}[/bold]: {dataset.n:,} rows, {_inputs(dataset)}")
     screen.print(table)
@@ -79,9 +83,12 @@ def labelled(target: np.ndarray) -> np.ndarray:
 
 def values(task: Any, dataset: Dataset, known: np.ndarray) -> str:
     """The range of a number, the classes of anything else."""
+    import numpy as np
+
     target = dataset.targets[task.name]
     if task.kind == "regression" and known.any():
-        return f"{target[known].min():.4g} to {target[known].max():.4g}"
+        # Of a row with several outputs or places, some may be missing.
+        return f"{np.nanmin(target[known]):.4g} to {np.nanmax(target[known]):.4g}"
     shown = [str(label) for label in task.classes[:6]]
     return ", ".join(shown) + (f", ... ({len(task.classes)})" if len(task.classes) > 6 else "")
 

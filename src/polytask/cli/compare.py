@@ -14,6 +14,7 @@ from polytask.cli._checks import check, check_data
 from polytask.cli._config import Settings, gather
 from polytask.cli._data import check_words
 from polytask.cli._line import command_line
+from polytask.cli._plugins import Plugins, bring
 from polytask.cli._show import console, quiet_stdout, show_dataset, show_plan, spoken
 from polytask.study.settings import Choice
 
@@ -47,7 +48,10 @@ def compare(
             group=options.MODEL,
             consume_multiple=options.MANY,
             metavar="NAME[:ARG=VALUE,...]...",
-            help="Ways to share (polytask list architectures). [default: hard_sharing]",
+            help=(
+                "Ways to share (polytask list architectures); single_task and hard_sharing always "
+                "take part. [default: hard_sharing]"
+            ),
         ),
     ] = None,
     encoder: options.Encoder = None,
@@ -114,10 +118,12 @@ def compare(
             help="Where runs and report.html go; what is finished is kept. [default: runs/NAME]",
         ),
     ] = None,
+    plugins: Plugins = None,
     progress: options.Progress = None,
     json: options.Json = False,
 ) -> None:
     """Compare ways to share and to balance, and say with evidence whether sharing helped."""
+    bring(plugins)
     settings = check(gather(compare, config, locals()))
     source = check_data(settings)
     screen = console(json=json)

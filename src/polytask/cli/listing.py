@@ -9,8 +9,12 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from polytask import registry
+from polytask.cli import _architectures as architectures
+from polytask.cli import _options as options
+from polytask.cli._config import Settings
 from polytask.cli._methods import RESERVED
-from polytask.cli._options import Json
+from polytask.cli._plugins import Plugins, bring
+from polytask.cli._show import quiet_stdout
 from polytask.data import dataset_card
 from polytask.data.fetch import fetched
 from polytask.errors import UserError, nearest, unknown
@@ -21,6 +25,8 @@ KINDS = {
     "encoders": "encoder",
     "datasets": "dataset",
 }
+WIDE = 110
+"""Columns from which a screen has room for more than numbers."""
 
 
 def listing(
@@ -33,14 +39,34 @@ def listing(
     ] = "*",
     /,
     *,
-    json: Json = False,
+    data: Annotated[
+        str | None,
+        Parameter(
+            group=options.DATA,
+            metavar="NAME|FILE",
+            help="With architectures: build each for this data set, and show what it costs.",
+        ),
+    ] = None,
+    targets: options.Targets = None,
+    drop: options.Drop = None,
+    encoder: options.Encoder = None,
+    plugins: Plugins = None,
+    json: options.Json = False,
 ) -> None:
     """List methods, architectures, encoders or data sets."""
     if what is not None and what not in KINDS:
         raise unknown("list", what, KINDS)
+    given = {"data": data, "targets": targets, "drop": drop, "encoder": encoder}
+    settings = Settings({word: value for word, value in given.items() if value is not None}, {})
+    architectures.check_words(what, settings)
+    bring(plugins)
     found = {word: rows(word, pattern) for word in ([what] if what else KINDS)}
     if not any(found.values()):
         raise _nothing(pattern, list(found))
+    measured = ""
+    if settings:
+        with quiet_stdout(json):
+            measured = architectures.measure(found["architectures"], settings)
     if json:
         print(jsonlib.dumps(found[what] if what else found, indent=2))
         return
@@ -49,7 +75,11 @@ def listing(
     console = Console()
     for word, lines in found.items():
         if lines:
-            console.print(_table(word, lines))
+            console.print(_table(word, lines, console.width, measured))
+    if what == "architectures":
+        alone = architectures.details(found[what][0]) if len(found[what]) == 1 else []
+        for line in [*([architectures.legend()] if measured else []), *alone]:
+            console.print(line, markup=False, highlight=False)
 
 
 def rows(what: str, pattern: str = "*") -> list[dict[str, Any]]:
@@ -79,6 +109,8 @@ def row(kind: str, entry: registry.Entry) -> dict[str, Any]:
     }
     if kind == "dataset":
         out |= _stock(dataset_card(entry.name))
+    if kind == "architecture":
+        out |= architectures.facts(entry)
     return out
 
 
@@ -110,16 +142,24 @@ def _needs(entry: registry.Entry) -> str:
     return {"gramian": "Gramian", "jacobian": "Jacobian"}.get(kind, kind)
 
 
-def _table(what: str, lines: list[dict[str, Any]]) -> Any:
+def _table(what: str, lines: list[dict[str, Any]], width: int, measured: str = "") -> Any:
     from rich import box
     from rich.table import Table
 
-    table = Table(title=what, title_justify="left", title_style="bold", box=box.SIMPLE)
+    title = f"{what} on {measured}" if measured else what
+    edge = what != "architectures"  # its rows need every column of a narrow screen
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE, pad_edge=edge
+    )
     table.add_column("name", style="bold", no_wrap=True)
     if what == "datasets":
         return _datasets(table, lines)
+    if what == "architectures":
+        if measured:
+            return architectures.cost_table(table, lines, wide=width >= WIDE)
+        return architectures.table(table, lines)
     columns = [word for word in ("group", "needs") if any(line[word] for line in lines)]
-    if what in {"encoders", "architectures"}:
+    if what == "encoders":
         columns = []
     for word in (*columns, "summary"):
         table.add_column(word)

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from polytask.cli import _options as options
 from polytask.cli._checks import check, check_data
 from polytask.cli._config import Settings, gather
+from polytask.cli._plugins import Plugins, bring
 from polytask.cli._show import quiet_stdout
 from polytask.errors import UserError, unknown
 
@@ -55,9 +56,11 @@ def predict(
             help="A .csv, .tsv or .parquet file. [default: CSV on the screen]",
         ),
     ] = None,
+    plugins: Plugins = None,
     json: options.Json = False,
 ) -> None:
     """Predict every target for new rows."""
+    bring(plugins)
     settings = gather(predict, None, locals())
     if "model" not in settings:
         raise UserError("which model? Give the folder that polytask train wrote: --model FOLDER")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from polytask.cli import _options as options
 from polytask.cli._checks import check, check_data
 from polytask.cli._config import Settings, gather
 from polytask.cli._data import load
+from polytask.cli._plugins import Plugins, bring
 from polytask.cli._show import console, quiet_stdout, show_dataset, show_scores, spoken
 from polytask.errors import UserError
 
@@ -103,10 +105,12 @@ def train(
         ),
     ] = None,
     resume: options.Resume = None,
+    plugins: Plugins = None,
     progress: options.Progress = None,
     json: options.Json = False,
 ) -> None:
     """Fit one model on a table or a registered data set, and test it."""
+    bring(plugins)
     settings = check(gather(train, config, locals()))
     source = check_data(settings)
     screen = console(json=json)
@@ -119,9 +123,13 @@ def train(
         if result["taken_up"]:
             text = f"{result['taken_up']}; --no-resume trains anew"
             screen.print(text, markup=False, highlight=False, soft_wrap=True)
+        flag = f" {shlex.join(['--plugins', *map(str, plugins)])}" if plugins else ""
+        use = f"polytask predict --model {folder} --data NEW --out PREDICTIONS{flag}"
+        if any(task["places"] for task in result["tasks"].values()):
+            # Maps have no room in the table that `predict` writes.
+            use = f"in Python, polytask.tabular.Fitted.load({str(folder)!r}).outputs(inputs)"
         screen.print(
-            f"model: {folder}\n"
-            f"use it: polytask predict --model {folder} --data NEW --out PREDICTIONS",
+            f"model: {folder}\nuse it: {use}",
             markup=False,
             highlight=False,
             soft_wrap=True,

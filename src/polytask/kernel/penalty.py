@@ -32,9 +32,11 @@ def penalty_gradients(penalty: Tensor, scaler: Any = None) -> Gradients:
             "Look at the architecture's terms, or lower the learning rate."
         )
     below = list(leaves([penalty.grad_fn]))
-    scale = scaler.get_scale() if scaler is not None and scaler.is_enabled() else 1.0
+    scaled = scaler is not None and scaler.is_enabled()
+    scale = scaler.get_scale() if scaled else 1.0
     found = torch.autograd.grad(penalty.reshape(()) * scale, below, retain_graph=True)
-    if scale == 1.0 and not all(bool(g.isfinite().all()) for g in found):
+    # With a scaler the step is left out, and its scale lowered, by the scaler.
+    if not scaled and not all(bool(g.isfinite().all()) for g in found):
         raise NonFiniteError(
             "the gradient of the penalty is not finite, though the penalty is; nothing was "
             "updated. Look for a square root, logarithm or division at 0 in its terms."

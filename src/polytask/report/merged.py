@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from polytask.errors import UserError
+from polytask.report.names import model_name
 from polytask.report.numbers import number
 from polytask.report.ranks import mean_ranks
 from polytask.report.results import Candidate, Results, Style, read, styles
@@ -109,7 +110,7 @@ def methods(studies: Studies) -> list[Method]:
     for key, candidate in first.items():
         there = [study.candidate(key) for study in studies]
         gains = tuple(None if c is None else c.delta_m for c in there)
-        label = f"{key[0]} · {key[1]}" if several else key[0]
+        label = model_name(*key, several)
         found.append(Method(label, key, looks[key], candidate.baseline, gains))
     return sorted(_judged(found), key=_order)
 

@@ -70,6 +70,15 @@ def how_made(results: Results) -> list[tuple[str, str]]:
             "equal weights take for all epochs.",
         ),
     ]
+    if results.several:
+        said.append(
+            (
+                "Names",
+                "An architecture's name alone means it with equal weights; the method stands "
+                "behind it else. “Equal weights” as what others are compared with, and as the unit "
+                "of cost, is hard sharing with them.",
+            )
+        )
     if results.boosting:
         said.append(
             (

@@ -1,4 +1,4 @@
-"""Names that people gave, made fit to be shown: short, and harmless in whatever direction they run.
+"""Names of models; and names that people gave, made fit to be shown: short, and harmless.
 
 A column may be called anything. HTML is escaped by the templates; what is left is text that
 runs from right to left, which would drag the numbers beside it along, and characters that
@@ -14,6 +14,21 @@ _TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _RTL = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefe\U00010800-\U00010fff\U0001e800-\U0001efff"
 _RUN = re.compile(f"[{_RTL}](?:[{_RTL} ]*[{_RTL}])?")
 _OPEN, _CLOSE = "\u2068", "\u2069"  # first strong isolate, pop directional isolate
+
+
+def model_name(method: str, architecture: str, several: bool) -> str:
+    """What a candidate is called: its method; of several architectures, that comes first.
+
+    Equal weights need no mention then.
+
+    >>> model_name("pcgrad", "mmoe", several=False), model_name("pcgrad", "mmoe", several=True)
+    ('pcgrad', 'mmoe · pcgrad')
+    >>> model_name("linear", "mmoe", several=True)
+    'mmoe'
+    """
+    if not several:
+        return method
+    return architecture if method == "linear" else f"{architecture} · {method}"
 
 
 def columns(text: str) -> int:

@@ -69,7 +69,9 @@ def again(results: Results) -> str:
     """The command that goes on with the study from its folder."""
     folder = results.section("config").get("out")
     file = f"{folder}/study.yaml" if folder else "study.yaml"
-    return f"polytask compare {shlex.quote(file)}"
+    plugins = results.raw.get("plugins")
+    flag = ["--plugins", *map(str, plugins)] if isinstance(plugins, list) and plugins else []
+    return shlex.join(["polytask", "compare", file, *flag])
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

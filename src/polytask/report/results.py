@@ -13,6 +13,7 @@ from typing import Any
 
 from polytask.errors import UserError
 from polytask.report.load import load, locate
+from polytask.report.names import model_name
 from polytask.report.numbers import number
 
 SCHEMA = 1
@@ -111,6 +112,11 @@ class Results:
         return mapping(self.raw.get("single_task"))
 
     @property
+    def several(self) -> bool:
+        """Whether more than one architecture is compared."""
+        return len({candidate.raw.get("architecture") for candidate in self.candidates}) > 1
+
+    @property
     def complete(self) -> bool:
         """Whether every planned run is in."""
         return bool(self.raw.get("complete", True)) and not self.raw.get("missing")
@@ -187,14 +193,16 @@ def read(results: Mapping[str, Any] | Path | str) -> Results:
 
 def _candidates(raw: Mapping[str, Any]) -> tuple[Candidate, ...]:
     entries = [mapping(entry) for entry in raw["candidates"]]
-    architectures = {entry.get("architecture") for entry in entries}
-    labels = [str(entry.get("label") or entry.get("id")) for entry in entries]
+    several = len({entry.get("architecture") for entry in entries}) > 1
+    labels = [
+        model_name(
+            str(entry.get("label") or entry.get("id")), str(entry.get("architecture")), several
+        )
+        for entry in entries
+    ]
     looks = styles([bool(entry.get("baseline")) for entry in entries])
     made = []
     for entry, label, style in zip(entries, labels, looks, strict=True):
-        # Two architectures under one method name would be two rows nobody can tell apart.
-        if len(architectures) > 1:
-            label = f"{label} · {entry.get('architecture')}"
         made.append(
             Candidate(
                 id=str(entry.get("id")),

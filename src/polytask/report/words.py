@@ -77,11 +77,9 @@ def tied(results: Results) -> list[Candidate]:
 
 
 def _told_apart(chosen: Candidate, other: Candidate) -> bool:
-    """Whether the paired comparison with equal weights, which one of the two is, was decided."""
+    """Whether the paired comparison with the baseline, which one of the two is, was decided."""
     pair = (chosen, other)
-    if chosen.raw.get("architecture") != other.raw.get("architecture"):
-        return False
-    if not any(candidate.raw.get("method") == "linear" for candidate in pair):
+    if all(candidate.raw.get("versus_linear") for candidate in pair):
         return False
     decided = (mapping(candidate.raw.get("versus_linear")).get("p_holm") for candidate in pair)
     return any(p is not None and p < SIGNIFICANT for p in map(number, decided))

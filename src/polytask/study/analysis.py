@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from polytask.report.names import model_name
 from polytask.study.conflict import conflicts
 from polytask.study.folder import Outcome, number
 from polytask.study.plan import Contender, Outcomes, Plan
 from polytask.study.remarks import remarks
 from polytask.study.scores import Yardstick, contrast, delta_m, gain_entries, single_entry
-from polytask.study.settings import Choice
 from polytask.study.statistics import holm, mean_defined, mean_ranks
 from polytask.study.verdict import verdict
 
@@ -115,10 +115,12 @@ def _candidate(
             "delta_m": delta_m(runs, EQUAL_TIME, yardstick),
             "tasks": gain_entries(runs, EQUAL_TIME, tasks, yardstick),
         }
+    method, architecture = contender.method.label, contender.architecture.label
     return {
         "id": contender.id,
-        "label": contender.method.label,
-        "architecture": contender.architecture.label,
+        "name": model_name(method, architecture, plan.several),
+        "label": method,
+        "architecture": architecture,
         "method": contender.method.name,
         "arguments": plan.settings.method(contender.method)["arguments"],
         "lr": plan.chosen_lr(contender, outcomes),
@@ -150,20 +152,16 @@ def _rank(candidates: list[dict[str, Any]], yardstick: Yardstick) -> None:
 
 
 def _against_equal_weights(candidates: list[dict[str, Any]], yardstick: Yardstick) -> None:
-    """Add "versus_linear": the paired difference of Δm to equal weights, corrected over methods."""
-    linear = {
-        c["architecture"]: c["delta_m"]["test"]
-        for c in candidates
-        if (c["method"], c["label"]) == ("linear", Choice("linear").label)
-    }
-    found = []
-    for candidate in candidates:
-        theirs = linear[candidate["architecture"]]
+    """Add "versus_linear": the paired difference of Δm to the first candidate, which is hard
+    sharing with equal weights; corrected over all the others.
+    """
+    baseline, *others = candidates
+    baseline["versus_linear"] = None
+    theirs = baseline["delta_m"]["test"]
+    for candidate in others:
         ours = candidate["delta_m"]["test"]
-        same = ours is theirs
-        candidate["versus_linear"] = None if same else contrast(ours, theirs, yardstick.redrawn)
-        if not same:
-            found.append(candidate["versus_linear"])
+        candidate["versus_linear"] = contrast(ours, theirs, yardstick.redrawn)
+    found = [candidate["versus_linear"] for candidate in others]
     for entry, p in zip(found, holm([entry["p"] for entry in found]), strict=True):
         entry["p_holm"] = p
 

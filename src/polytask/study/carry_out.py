@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,13 +96,17 @@ class Study:
         clear_leftovers(self.out / "data")
         if not (self.out / MARK).exists():
             write_json(self.out / MARK, content)
-        setup.write_yaml(self.out / "study.yaml", self.arguments)
+        files = plugin_files(self.plan.settings)
+        note = f"Needs the flag: {shlex.join(['--plugins', *files])}" if files else ""
+        setup.write_yaml(self.out / "study.yaml", self.arguments, note)
         if not stored(self.out / "data"):
             setup.save(self.dataset, self.out)
 
     def _conclude(self, ended: dict[str, Outcome]) -> StudyResult:
         """Analyse and write down what there is."""
         results = setup.heading(self.plan.settings, self.arguments)
+        if files := plugin_files(self.plan.settings):
+            results["plugins"] = files
         if self.command:
             results["command"] = self.command
         results |= analyse(self.plan, self.facts, ended)
@@ -110,6 +115,11 @@ class Study:
         return StudyResult(
             results, self.out, report, results["verdict"]["sentence"], results["complete"]
         )
+
+
+def plugin_files(settings: Settings) -> list[str]:
+    """The files of the user's own that the command has to be given."""
+    return list(dict.fromkeys(found["file"] for found in settings.plugins))
 
 
 def mark(settings: Settings, dataset: Dataset) -> dict[str, Any]:

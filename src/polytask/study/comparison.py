@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polytask import registry
+from polytask import plugins, registry
 from polytask.files import locked
 from polytask.study.executor import PRELOAD, Here, Processes
 from polytask.study.folder import finished
@@ -82,12 +82,15 @@ def compare(
             out of Δm and of the verdict.
         drop: columns of a table that are neither inputs nor targets.
         methods: names, or `{name: {argument: value}}`. `linear` and `rlw` always take part.
-        architectures: the same; `single_task` always takes part.
+        architectures: the same; `single_task`, and hard sharing with `linear`, always take part.
+            One of your own (`polytask.register_architecture`) is imported from its file by the
+            runs; one that a running script or notebook defines makes all runs happen in this
+            process, one after another.
         encoder: a name, `{name: {argument: value}}`, a callable `(spec) -> nn.Module`, or a
-            module, which every run copies with its weights. By default `mlp` for tables and
-            `resnet` for images. A callable or a module cannot be described to other
-            processes: such a study runs in this process, one run after another. So does a
-            data set whose tasks have functions of their own.
+            module, which every run copies with its weights. By default `mlp` for tables,
+            `resnet` for images and `transformer` for sequences of codes. A callable or a module
+            cannot be described to other processes: such a study runs in this process, one run
+            after another. So does a data set whose tasks have functions of their own.
         seeds: how many: seed s draws the split and the initial weights, for all alike.
         epochs: passes over the training rows of every run.
         batch_size: rows a step.
@@ -117,7 +120,8 @@ def compare(
         UserError: before anything is trained: an unknown word, impossible data, or an `out`
             that holds a study of other data or is in use.
 
-    Cost: (tasks + methods * architectures) * (len(lr) + seeds - 1) trainings.
+    Cost: (tasks + methods * architectures) * (len(lr) + seeds - 1) trainings; one network more
+    where `hard_sharing` is not among the architectures.
 
     """
     began = time.monotonic()
@@ -137,9 +141,11 @@ def compare(
 
     setup.check_encoder(encoder, data)
     make_encoder = setup.encoder_maker(encoder)
+    entries = [registry.find("architecture", c.name) for c in chosen_architectures]
+    here = make_encoder is not None or any(map(plugins.here_only, entries))
     with contextlib.ExitStack() as stack:
         pool: Processes | Here | None = None
-        if make_encoder is None:
+        if not here:
             used = _modules("method", chosen_methods) + _modules(
                 "architecture", chosen_architectures
             )
@@ -168,6 +174,7 @@ def compare(
             statistic=statistic,
             boosting=setup.is_table(dataset),
             trainer=options,
+            plugins=tuple(found for entry in entries if (found := plugins.origin(entry))),
         )
         check_tasks(settings.tasks)
         plan = Plan(settings)
@@ -176,7 +183,7 @@ def compare(
             refuse_other_data(check_folder(folder), mark(settings, dataset))
         card = setup.card_of(data)
         known = setup.check(plan, dataset, make_encoder, card, finished(folder))
-        if make_encoder is not None or not setup.storable(dataset):
+        if here or not setup.storable(dataset):
             from polytask.study.unit import run_folder
 
             pool = Here(partial(run_folder, dataset=dataset, make_encoder=make_encoder))
@@ -218,8 +225,9 @@ def _arguments(
 
 
 def _modules(kind: str, choices: Sequence[Choice]) -> tuple[str, ...]:
-    """Where the chosen entries live."""
-    return tuple(registry.find(kind, choice.name).module for choice in choices)
+    """Where the chosen entries live; the user's own are imported by the runs alone."""
+    entries = [registry.find(kind, choice.name) for choice in choices]
+    return tuple(entry.module for entry in entries if entry.thing is None)
 
 
 def _processors() -> int:

@@ -16,11 +16,14 @@ from functools import cached_property
 from typing import Any
 
 from polytask.study.folder import Outcome, number
-from polytask.study.settings import HOW, Choice, Settings
+from polytask.study.settings import BASELINES, HOW, SHARED, Choice, Settings
 from polytask.study.statistics import SIGNS, mean_defined
 
 FORMAT = 1
 """Raised when a run computes something else than before from the same configuration."""
+
+EQUAL_WEIGHTS = (Choice(SHARED), Choice("linear"))
+"""What every candidate is compared with: hard sharing with tuned equal weights."""
 
 Outcomes = Mapping[str, Outcome]
 
@@ -34,6 +37,8 @@ class Unit:
     fingerprint: str
     how: dict[str, Any] = field(default_factory=dict)
     """Options of the Trainer that change how a run is carried out, not what it computes."""
+    plugins: tuple[dict[str, str], ...] = ()
+    """Files of the user's own to import first; their hashes are in the configuration."""
 
     @cached_property
     def hash(self) -> str:
@@ -48,6 +53,7 @@ class Unit:
             "config": self.config,
             "data": self.fingerprint,
             "how": self.how,
+            "plugins": list(self.plugins),
         }
 
 
@@ -64,7 +70,8 @@ class Contender:
     @property
     def baseline(self) -> bool:
         """Whether this is one of the baselines of every study."""
-        return self.method in (Choice("linear"), Choice("rlw"))
+        plain = self.method in map(Choice, BASELINES)
+        return plain and self.architecture == Choice(SHARED)
 
 
 class Plan:
@@ -80,10 +87,8 @@ class Plan:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        shared = settings.architectures[0]
         self.singles = tuple(
-            Contender(f"single-{slug(t)}", (t,), Choice("hard_sharing"), Choice("linear"), True)
-            for t in settings.tasks
+            Contender(f"single-{slug(t)}", (t,), *EQUAL_WEIGHTS, True) for t in settings.tasks
         )
         self.candidates = tuple(
             Contender(
@@ -93,12 +98,9 @@ class Plan:
                 method,
                 False,
             )
-            for architecture in settings.architectures
-            for method in settings.methods
+            for architecture, method in _pairs(settings)
         )
-        self.unit_of_cost = next(
-            c for c in self.candidates if c.architecture == shared and c.method == Choice("linear")
-        )
+        self.unit_of_cost = self.candidates[0]
         self._reference: dict[str, float] | None = None
         self._rates: dict[str, float] = {}
 
@@ -106,6 +108,11 @@ class Plan:
     def contenders(self) -> tuple[Contender, ...]:
         """Single-task networks first, then the candidates in the order of the settings."""
         return self.singles + self.candidates
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one architecture, the baseline's included."""
+        return len({c.architecture.label for c in self.candidates}) > 1
 
     @property
     def total(self) -> int:
@@ -284,7 +291,19 @@ class Plan:
 
     def _unit(self, unit_id: str, config: dict[str, Any]) -> Unit:
         how = {word: v for word, v in self.settings.trainer.items() if word in HOW}
-        return Unit(unit_id, config, self.settings.fingerprint, how)
+        source = config.get("architecture", {}).get("source")
+        own = tuple(found for found in self.settings.plugins if found["source"] == source)
+        return Unit(unit_id, config, self.settings.fingerprint, how, own)
+
+
+def _pairs(settings: Settings) -> list[tuple[Choice, Choice]]:
+    """Every method under every architecture, behind the baseline.
+
+    Equal weights under hard sharing come first, asked for or not: ties are decided for the
+    simplest candidate.
+    """
+    every = [(a, m) for a in settings.architectures for m in settings.methods]
+    return [EQUAL_WEIGHTS, *(pair for pair in every if pair != EQUAL_WEIGHTS)]
 
 
 def digest(content: Any) -> str:

@@ -29,6 +29,8 @@ WARM_UP = 3
 STEPS = 20
 SECONDS = 0.7
 """Steps are repeated until they took this long: those of small networks are short and noisy."""
+LONG, FEW = 5.0, 5
+"""Slow steps need fewer: these many, once they took that long, are as good a sample."""
 MOST_EPOCHS = 20
 ROUNDS = 3
 """How often the contender's steps and those of equal weights take turns."""
@@ -55,7 +57,10 @@ class StepClock(Callback):
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, Any]) -> None:
         """End once enough has been measured."""
-        if len(self.seconds) >= WARM_UP + STEPS and sum(self.seconds) >= SECONDS:
+        steps, seconds = len(self.seconds), sum(self.seconds)
+        if steps >= WARM_UP + STEPS and seconds >= SECONDS:
+            trainer.should_stop = True
+        if steps >= WARM_UP + FEW and seconds >= LONG:
             trainer.should_stop = True
 
     @staticmethod

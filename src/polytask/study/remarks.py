@@ -28,7 +28,7 @@ def remarks(
         seeds = sorted({f["seed"] for f in candidate["failed"] if f["lr"] == candidate["lr"]})
         if seeds:
             listed = ", ".join(map(str, seeds))
-            said.append(f"{candidate['label']}: seed {listed} failed and is left out.")
+            said.append(f"{candidate['name']}: seed {listed} failed and is left out.")
     return said + _rates_at_the_edge(plan, outcomes) + _busy(plan, outcomes)
 
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from polytask import registry
+from polytask import plugins, registry
 from polytask.errors import UserError, some, unknown
 from polytask.files import check_place
 
 BASELINES = ("linear", "rlw")
 """Tuned equal weights, and random weights as the litmus: always in the study."""
+SHARED, ALONE = "hard_sharing", "single_task"
+"""The architecture of the baselines, and the one that all are judged against."""
 
 STATISTICS = ("features", "tail", "exact")
 DEFAULT_METHODS = ("linear", "rlw", "uncertainty", "pcgrad", "mgda")
@@ -36,6 +38,8 @@ class Choice:
 
     name: str
     arguments: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
+    """Hash of the code, of what the user registered: another version makes other runs."""
 
     @property
     def label(self) -> str:
@@ -49,7 +53,8 @@ class Choice:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {"name": self.name, "arguments": dict(self.arguments)}
+        own = {"source": self.source} if self.source else {}
+        return {"name": self.name, "arguments": dict(self.arguments), **own}
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,8 @@ class Settings:
     statistic: str | None = None
     boosting: bool = False
     trainer: dict[str, Any] = field(default_factory=dict)
+    plugins: tuple[dict[str, str], ...] = ()
+    """Where the user's own architectures are, see `polytask.plugins.origin`."""
 
     def __post_init__(self) -> None:
         if self.statistic not in (None, *STATISTICS):
@@ -132,7 +139,7 @@ def choose(kind: str, raw: object) -> Choice:
         )
     entry = registry.find(kind, str(name))
     registry.check_arguments(kind, entry, dict(arguments))
-    return Choice(entry.name, dict(arguments))
+    return Choice(entry.name, dict(arguments), plugins.source(entry))
 
 
 def choose_methods(raw: Iterable[object] | str) -> tuple[Choice, ...]:
@@ -148,16 +155,26 @@ def choose_methods(raw: Iterable[object] | str) -> tuple[Choice, ...]:
 
 
 def choose_architectures(raw: Iterable[object] | str) -> tuple[Choice, ...]:
-    """The ways of sharing to compare. `single_task` is refused: it is always the yardstick."""
+    """The ways of sharing to compare, without repeats.
+
+    `single_task` may be named and is left out: it is in every study, as the yardstick.
+    """
     found = [choose("architecture", item) for item in listed(raw)]
     if not found:
         raise UserError("architectures: expected at least one, found none; try 'hard_sharing'.")
-    if any(choice.name == "single_task" for choice in found):
+    for choice in found:
+        if choice.name == ALONE and choice.arguments:
+            raise UserError(
+                "architectures: 'single_task' is in every study as the yardstick, with its "
+                f"defaults; found {choice.label}. Name it without arguments, or leave it out."
+            )
+    sharing = [choice for choice in found if choice.name != ALONE]
+    if not sharing:
         raise UserError(
-            "architectures: 'single_task' is in every study as the yardstick; "
-            "name only ways of sharing, such as 'hard_sharing'."
+            "architectures: 'single_task' is in every study as the yardstick; name a way of "
+            "sharing too, such as 'hard_sharing'."
         )
-    return tuple(_distinct(found))
+    return tuple(_distinct(sharing))
 
 
 def _distinct(found: Sequence[Choice]) -> list[Choice]:

@@ -14,6 +14,7 @@ from torch import nn
 
 import polytask
 from polytask.data import Dataset
+from polytask.data.preprocess import is_molecule, is_sequence
 from polytask.errors import UserError
 from polytask.files import make_folder, write_text
 from polytask.study.facts import check_splits, facts, fingerprint
@@ -31,7 +32,7 @@ __all__ = [
     "task_facts", "write_report", "write_yaml",
 ]  # fmt: skip
 
-NO_NETWORK = ("molecule", "sequence", "dense")
+NO_NETWORK: tuple[str, ...] = ()
 """Kinds of data sets (of their cards) that no encoder and head of ours fit yet."""
 
 
@@ -63,6 +64,10 @@ def describe_encoder(encoder: Any, dataset: Dataset) -> Choice:
             return Choice("resnet")
         if is_table(dataset):
             return Choice("mlp")
+        if is_sequence(dataset):
+            return Choice("transformer")
+        if is_molecule(dataset):
+            return Choice("molecule")
         raise UserError(
             f"encoder: none fits the inputs {sorted(dataset.inputs)} by itself; in Python, pass a "
             "callable (spec) -> nn.Module that reads a dictionary of these tensors."
@@ -145,9 +150,15 @@ def check(
             continue
         config = probe.config
         prepared = prepared or prepare(config, dataset)
-        model = build(config, prepared, make_encoder)
-        make_trainer(config, prepared, model, select=settings.select)
-        rehearse(config, prepared, model)
+        try:
+            model = build(config, prepared, make_encoder)
+            make_trainer(config, prepared, model, select=settings.select)
+            rehearse(config, prepared, model)
+        except UserError as error:
+            if not plan.several:
+                raise
+            pair = f"{contender.architecture.label} with {contender.method.label}"
+            raise UserError(f"{pair}: {error}") from error
     return facts(dataset, splits, card)
 
 
@@ -171,11 +182,12 @@ def heading(settings: Settings, arguments: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
-    """Write settings as YAML."""
+def write_yaml(path: Path, content: Mapping[str, Any], note: str = "") -> None:
+    """Write settings as YAML, behind a line of comment where there is something to note."""
     import yaml
 
-    write_text(path, yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True))
+    text = yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True)
+    write_text(path, f"# {note}\n{text}" if note else text)
 
 
 def write_report(results: Mapping[str, Any], path: Path) -> Path:

@@ -19,16 +19,15 @@ from torch import Tensor, nn
 from polytask import registry
 from polytask.architectures import create_architecture, create_encoder
 from polytask.data import Batches, Dataset, InputSpec, Preprocessor, make_splits
+from polytask.plugins import bring
 from polytask.study.executor import record
 from polytask.study.folder import read_json, write_json
 from polytask.tasks import Task
 from polytask.training import ConflictRecorder, Trainer, build_method
 from polytask.training._fit import check_batches
+from polytask.training._rows import judging_rows
 from polytask.training.conflict import FILE as CONFLICT
 from polytask.training.history import plain
-
-JUDGING_ROWS = 4096
-"""Rows a batch when nothing is learned: evaluation is bound by overhead, not by memory."""
 
 REHEARSED_ROWS = 64
 SAFE_RATE = 1e-5
@@ -53,7 +52,7 @@ class Prepared:
 
     def judging(self, part: str, size: int) -> Batches:
         """The batches of one part, for evaluation."""
-        return self.batches(part, max(size, JUDGING_ROWS))
+        return self.batches(part, judging_rows(self.tasks, size))
 
     def start(self, rows: int) -> Prepared:
         """The same with the first rows of the training part only.
@@ -97,6 +96,8 @@ def run_folder(
     try:
         if dataset is None:
             torch.set_num_threads(1)
+            for found in unit.get("plugins", ()):
+                bring(found)
             dataset = load_data(folder.parents[1] / "data")
         config = {**unit["config"], "how": unit.get("how", {})}
         result = _carry_out(config, dataset, folder, make_encoder)

@@ -28,8 +28,8 @@ def verdict(results: Results, chosen: Candidate | None, judged: Sequence[str]) -
     tasks = {t: along.get(t) or _task(t, chosen["tasks"][t]) for t in results["tasks"]}
     words = {t: tasks[t]["word"] for t in judged}
     singles = [results["single_task"][t]["cost"] for t in judged]
-    parts = [_sharing(words, chosen), _balancing(results, chosen), _cost(singles, chosen)]
-    parts.append(_boosting(results, chosen))
+    parts = [_sharing(words, chosen), _balancing(results, chosen)]
+    parts += [_cost(results, singles, chosen), _boosting(results, chosen)]
     return {
         "sentence": " ".join(part for part in parts if part),
         "tasks": tasks,
@@ -78,7 +78,7 @@ def _sharing(words: Mapping[str, str], chosen: Candidate) -> str:
     hurt = [t for t, w in words.items() if w == "hurts"]
     leaning = [t for t, w in words.items() if w == "leans helps"]
     falling = [t for t, w in words.items() if w == "leans hurts"]
-    how = f"with {chosen['label']}, chosen on validation"
+    how = f"with {chosen['name']}, chosen on validation"
     if helped and hurt:
         lead = (
             f"It depends on the task: sharing ({how}) helps {several(helped, every)} "
@@ -123,48 +123,58 @@ def _delta(entry: Mapping[str, Any]) -> str:
 
 
 def _balancing(results: Results, chosen: Candidate) -> str:
-    """How should they be balanced? Against tuned equal weights, ties said plainly."""
+    """How should they share and be balanced? Against the baseline, ties said plainly."""
+    ways, base = "No way of balancing", "tuned equal weights"
+    if _several(results):
+        ways, base = "No way of sharing or balancing", "hard sharing with tuned equal weights"
     rivals = [c for c in results["candidates"] if c["versus_linear"] is not None]
     compared = [c for c in rivals if c["versus_linear"]["mean"] is not None]
     if not compared:
         return ""
     seeds = max(len(c["versus_linear"]["differences"]) for c in compared)
     if seeds < VERDICT_SEEDS:
-        said = [c["label"] for c in compared if _ahead(c["versus_linear"]["differences"])]
+        said = [c["name"] for c in compared if _ahead(c["versus_linear"]["differences"])]
         if said:
             lean, are = ("leans", "is") if len(said) == 1 else ("lean", "are")
             every = "both seeds" if seeds == 2 else f"all {seeds} seeds"
             return (
-                f"Against tuned equal weights, {listing(said)} {lean} ahead in {every}; that is "
+                f"Against {base}, {listing(said)} {lean} ahead in {every}; that is "
                 "too few to tell from noise."
                 if seeds > 1
-                else f"Against tuned equal weights, {listing(said)} {are} ahead in the one seed, "
+                else f"Against {base}, {listing(said)} {are} ahead in the one seed, "
                 "which says nothing about noise."
             )
         where = "every seed" if seeds > 1 else "the one seed"
-        return f"No way of balancing is ahead of tuned equal weights in {where}."
+        return f"{ways} is ahead of {base} in {where}."
     better = [c for c in compared if _beyond_noise(c["versus_linear"], 1)]
-    worse = [c["label"] for c in compared if _beyond_noise(c["versus_linear"], -1)]
+    worse = [c["name"] for c in compared if _beyond_noise(c["versus_linear"], -1)]
     tail = f" {listing(worse)} fall{'s' if len(worse) == 1 else ''} behind them." if worse else ""
     if not better:
         tie = ""
         if chosen["versus_linear"] is not None:
-            tie = f"; {chosen['label']} ties with them ({_points(chosen['versus_linear'])})"
-        return f"No way of balancing beats tuned equal weights (linear) beyond noise{tie}.{tail}"
-    named = [f"{c['label']} ({_points(c['versus_linear'])})" for c in better]
+            tie = f"; {chosen['name']} ties with them ({_points(chosen['versus_linear'])})"
+        return f"{ways} beats {base} (linear) beyond noise{tie}.{tail}"
+    alone = len(better) == 1
+    named = [f"{c['name']} ({_points(c['versus_linear'], interval=alone)})" for c in better]
     beat = "beats" if len(named) == 1 else "beat"
-    return f"{listing(named)} {beat} tuned equal weights (linear) beyond noise.{tail}"
+    return f"{listing(named)} {beat} {base} (linear) beyond noise.{tail}"
 
 
-def _cost(singles: Sequence[float | None], chosen: Candidate) -> str:
+def _several(results: Results) -> bool:
+    """Whether the study compares architectures too."""
+    return len({c["architecture"] for c in results["candidates"]}) > 1
+
+
+def _cost(results: Results, singles: Sequence[float | None], chosen: Candidate) -> str:
     """What sharing saves or costs in training time, which matters when accuracy does not move."""
     ours = chosen["cost"]["relative"]
     known = [cost for cost in singles if cost is not None]
     if ours is None or len(known) < len(singles):
         return ""
     networks = "separate network costs" if len(known) == 1 else "separate networks together cost"
+    unit = "one of hard sharing" if _several(results) else "one"
     return (
-        f"A step of {chosen['label']} costs {ratio(ours)} one with equal weights; the "
+        f"A step of {chosen['name']} costs {ratio(ours)} {unit} with equal weights; the "
         f"{len(known)} {networks} {ratio(sum(known))}."
     )
 
@@ -232,10 +242,10 @@ def _seeds(count: int) -> str:
     return f"{fixed(count, 0)} paired seed{'' if count == 1 else 's'}"
 
 
-def _points(entry: Mapping[str, Any]) -> str:
+def _points(entry: Mapping[str, Any], interval: bool = True) -> str:
     """A difference of two Δm."""
     inside = ""
-    if entry["low"] is not None:
+    if interval and entry["low"] is not None:
         inside = f" [{signed(entry['low'], 1)}, {signed(entry['high'], 1)}]"
     return f"{signed(entry['mean'], 1)} points of Δm{inside}"
 

@@ -18,19 +18,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from polytask import __version__
+from polytask import __version__, registry
 from polytask.architectures import Architecture, create_architecture, create_encoder
 from polytask.data import InputSpec, Preprocessor
 from polytask.errors import PolytaskError, UserError
 from polytask.files import make_folder, sha256, write_text
 from polytask.tasks import Task
+from polytask.training._rows import judging_rows
 from polytask.training._weights import load_weights, put, save_weights, snapshot
 
 FORMAT = 1
 CARD = "polytask.json"
 WEIGHTS = "model.safetensors"
-ROWS = 4096
-"""Rows predicted at a time, which bounds the memory of `outputs`."""
 
 Named = tuple[str, dict[str, Any]]
 """A registered name and the arguments chosen for it."""
@@ -57,14 +56,15 @@ class Fitted:
         """
         prepared = self.preprocessor.transform(inputs)
         rows = len(next(iter(prepared.values())))
+        step = judging_rows(self.tasks)
         device = next(self.network.parameters()).device
         was_training = self.network.training
         self.network.eval()
         parts: dict[str, list[Tensor]] = {name: [] for name in self.tasks}
         try:
             with torch.inference_mode():
-                for low in range(0, rows, ROWS):
-                    batch = {k: v[low : low + ROWS].to(device) for k, v in prepared.items()}
+                for low in range(0, rows, step):
+                    batch = {k: v[low : low + step].to(device) for k, v in prepared.items()}
                     for name, output in self.network(batch).items():
                         parts[name].append(output.float().cpu())
         finally:
@@ -142,10 +142,32 @@ class Fitted:
 def build_network(
     spec: InputSpec, tasks: Mapping[str, Task], encoder: Named, architecture: Named
 ) -> Architecture:
-    """An untrained network for inputs of these widths; drawn from torch's generator."""
+    """An untrained network for inputs of these widths; drawn from torch's generator.
+
+    An architecture that looks at an example gets two rows of zeros: only their shapes count.
+    """
     name, arguments = encoder
     body = create_encoder(name, spec, **arguments)
-    return create_architecture(architecture[0], body, tasks, **architecture[1])
+    chosen, options = architecture
+    if "example" in registry.find("architecture", chosen).arguments:
+        options = {"example": blank(spec), **options}
+    return create_architecture(chosen, body, tasks, **options)
+
+
+def blank(spec: InputSpec, rows: int = 2) -> dict[str, Tensor]:
+    """Prepared inputs that are all zero, as `Preprocessor.transform` shapes them."""
+    found: dict[str, Tensor] = {}
+    if spec.numeric:
+        found["numeric"] = torch.zeros(rows, spec.numeric)
+    if spec.categorical:
+        found["categorical"] = torch.zeros(rows, len(spec.categorical), dtype=torch.int64)
+    if spec.image is not None:
+        found["image"] = torch.zeros(rows, *spec.image)
+    codes = {name for name, *_ in getattr(spec, "tokens", ())}
+    for name, shape in spec.other:
+        dtype = torch.int64 if name in codes else torch.float32
+        found[name] = torch.zeros(rows, *shape, dtype=dtype)
+    return found
 
 
 def _read_card(folder: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import torch
 
 from polytask import registry
 from polytask.data import Batches, Dataset, Preprocessor
+from polytask.data.preprocess import is_molecule, is_sequence
 from polytask.errors import UserError
 from polytask.optimization.base import Balancer
 from polytask.tabular.fitted import Fitted, Named, build_network
@@ -33,7 +34,7 @@ class FitSettings:
     method: Choice = "linear"
     architecture: Choice = "hard_sharing"
     encoder: Choice | None = None
-    """None: `mlp` for tables, `resnet` for images."""
+    """None: `mlp` for tables, `resnet` for images, `transformer` for sequences."""
     epochs: int = 100
     batch_size: int = 128
     lr: float = 1e-3
@@ -131,8 +132,12 @@ def make_balancer(choice: Choice, tasks: Mapping[str, Task]) -> Balancer:
 
 
 def default_encoder(dataset: Dataset) -> str:
-    """`resnet` where there is an image, `mlp` otherwise."""
-    return "resnet" if "image" in dataset.inputs else "mlp"
+    """The encoder for images, molecules or sequences of codes; `mlp` for all else."""
+    if "image" in dataset.inputs:
+        return "resnet"
+    if is_molecule(dataset):
+        return "molecule"
+    return "transformer" if is_sequence(dataset) else "mlp"
 
 
 def named(kind: str, choice: Choice) -> Named:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from polytask.errors import UserError, some
 from polytask.tasks import Task
 
 if TYPE_CHECKING:
@@ -21,9 +22,12 @@ def prediction_frame(
 ) -> pd.DataFrame:
     """One column a task: target units for numbers, the labels themselves for classes.
 
-    A task of several outputs or labels has one column for each, `task/label`.
+    A task of several outputs or labels has one column for each, `task/label`. Raises `UserError`
+    for a task with a prediction at every place, which no column holds.
     """
     import pandas as pd
+
+    _refuse_places(tasks)
 
     columns: dict[str, Any] = {}
     for name, task in tasks.items():
@@ -41,8 +45,13 @@ def prediction_frame(
 def probability_frames(
     tasks: Mapping[str, Task], outputs: Mapping[str, Tensor], index: pd.Index
 ) -> dict[str, pd.DataFrame]:
-    """For every classification task, one column a class (multilabel: a label)."""
+    """For every classification task, one column a class (multilabel: a label).
+
+    Raises `UserError` for a task with a prediction at every place.
+    """
     import pandas as pd
+
+    _refuse_places(tasks)
 
     frames = {}
     for name, task in tasks.items():
@@ -58,6 +67,16 @@ def probability_frames(
 def parts(task: Task) -> tuple[Any, ...]:
     """What the columns of a task of several stand for: classes, labels or output numbers."""
     return task.classes or tuple(range(task.size))
+
+
+def _refuse_places(tasks: Mapping[str, Task]) -> None:
+    dense = [name for name, task in tasks.items() if task.places]
+    if dense:
+        raise UserError(
+            f"{some(dense, 80)}: a prediction at every place has no room in a table. In Python, "
+            "polytask.tabular.Fitted.load(folder).outputs(inputs) gives arrays [rows, outputs, "
+            "...] by task, and task.predict makes predictions of them."
+        )
 
 
 def class_values(task: Task) -> np.ndarray:

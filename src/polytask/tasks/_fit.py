@@ -21,7 +21,7 @@ def fit(task: Task, train_target: np.ndarray | Tensor) -> Task:
     """See `Task.fitted`."""
     target = as_tensor(train_target)
     mask = present(task.kind, target)
-    if (places := _places(task, target)) != task.places:
+    if (places := places_of(task, target)) != task.places:
         task = replace(task, places=places)
     if not bool(mask.any()):
         raise UserError(
@@ -48,7 +48,7 @@ def fit(task: Task, train_target: np.ndarray | Tensor) -> Task:
     return task
 
 
-def _places(task: Task, target: Tensor) -> tuple[int, ...]:
+def places_of(task: Task, target: np.ndarray | Tensor) -> tuple[int, ...]:
     """Sizes of the axes behind the items (and the channels) of a target; a custom task's own."""
     if task.kind == "custom":
         return task.places

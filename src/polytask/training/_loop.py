@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from polytask.architectures import Architecture
-from polytask.errors import NonFiniteError
+from polytask.errors import NonFiniteError, UserError
 from polytask.optimization.base import Balancer, Step
 from polytask.training._forward import Batch, Forward, Losses, values_of
 from polytask.training._optim import Window
@@ -128,6 +128,8 @@ class Stepper:
             return losses, {}, None
         values = values_of(losses.values)
         self._check(values, state)
+        if features is None and len(values) > 1:
+            self._check_statistic()
 
         def again() -> dict[str, Tensor]:
             outputs, _ = self.forward(inputs, features=True)
@@ -199,6 +201,16 @@ class Stepper:
             )
         if self.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
+
+    def _check_statistic(self) -> None:
+        """Refuse a statistic that the architecture says it cannot give, with its reason."""
+        reason = getattr(self.forward.model, "no_features", "")
+        if reason and self.balancer.statistic == "features":
+            name = type(self.forward.model).__name__
+            raise UserError(
+                "statistic='features' needs one representation that all tasks share; "
+                f"{name} has none: {reason.rstrip('.')}. Use statistic='tail' or 'exact'."
+            )
 
     def _check(self, values: Mapping[str, float], state: LoopState) -> None:
         if self.balancer.non_finite == "skip_task":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sized
 from typing import Any
 
@@ -10,11 +11,26 @@ from torch.utils.data import DataLoader
 
 from polytask.data import Batches
 from polytask.errors import UserError
+from polytask.tasks import Task
+
+JUDGING_ROWS = 4096
+"""Most rows a batch when nothing is learned: evaluation is bound by overhead."""
+JUDGING_VALUES = 2**24
+"""Most numbers that a network answers for one such batch: maps would fill the memory."""
 
 
 def count_rows(targets: Mapping[str, Tensor]) -> int:
     """Rows of a batch, by its targets."""
     return max((len(target) for target in targets.values()), default=0)
+
+
+def judging_rows(tasks: Mapping[str, Task], least: int = 1) -> int:
+    """Rows a batch when nothing is learned: many, fewer where tasks answer at every place.
+
+    Never fewer than `least`: the rows of a training step, which needs more memory.
+    """
+    values = sum(task.output_size * math.prod(task.places) for task in tasks.values())
+    return max(least, min(JUDGING_ROWS, JUDGING_VALUES // max(values, 1)))
 
 
 def rows_drawn_from(batches: Any) -> int | None:
