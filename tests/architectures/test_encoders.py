@@ -156,13 +156,9 @@ def test_resnet_refuses_another_image() -> None:
         ResNet(DIGITS)(torch.rand(2, 3, 8, 8))
 
 
-class Wider(Widths):
-    other = (("text", (40,)),)
-
-
 @pytest.mark.parametrize(
     ("name", "widths"), [("mlp", {"numeric": 3}), ("resnet", {"image": (1, 8, 8)})]
 )
 def test_inputs_are_not_silently_left_unread(name: str, widths: dict[str, object]) -> None:
     with pytest.raises(UserError, match="unread: text"):
-        create_encoder(name, Wider(**widths))
+        create_encoder(name, Widths(**widths, other=(("text", (40,)),)))

@@ -32,6 +32,9 @@ class InputSpec:
     """(channels, height, width) of `image`."""
     other: tuple[tuple[str, tuple[int, ...]], ...] = ()
     """(name, shape) of every further input."""
+    tokens: tuple[tuple[str, tuple[int, ...], int], ...] = ()
+    """(name, shape, codes) of those among them that are whole numbers from 0 up, [L] or [L, c] a
+    row: the codes 0 to `codes` - 1 are those up to the largest of the training rows."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Preprocessor:
       (x - mean) / sd, cut off at ±10; constant columns become 0.
     - `categorical` [N, c]: codes seen in training become 1..k; missing and unseen become 0.
     - `image` [N, C, H, W]: (x - mean) / sd per channel.
-    - anything else: passed on as a tensor.
+    - anything else: passed on as a tensor; of whole numbers the largest is noted (`spec.tokens`),
+      and codes above it, first met later, are left for the encoder to read as unknown.
 
     Mean and standard deviation are taken over the values present, in float64.
     """
@@ -84,6 +88,7 @@ class Preprocessor:
                 for name, value in dataset.inputs.items()
                 if name not in ("numeric", "categorical", "image")
             ),
+            tokens=_fit_tokens(dataset, rows),
         )
         return cls(median, mean, scale, indicators, levels, image_mean, image_scale, spec)
 
@@ -138,6 +143,7 @@ class Preprocessor:
                 categorical=tuple(spec["categorical"]),
                 image=None if spec["image"] is None else tuple(spec["image"]),
                 other=tuple((name, tuple(shape)) for name, shape in spec["other"]),
+                tokens=tuple((n, tuple(s), int(codes)) for n, s, codes in spec.get("tokens", ())),
             ),
         )
 
@@ -182,6 +188,37 @@ def _fit_image(images: np.ndarray | None, rows: np.ndarray) -> tuple[np.ndarray,
     low = np.min([images[b].min(axis=axes) for b in blocks], axis=0)
     high = np.max([images[b].max(axis=axes) for b in blocks], axis=0)
     return mean, np.where(low == high, 0.0, np.sqrt(squares / count))
+
+
+def token_inputs(dataset: Dataset) -> tuple[str, ...]:
+    """The inputs that may be sequences of codes: whole numbers [N, L] or [N, L, c], no columns."""
+    return tuple(
+        name
+        for name, value in dataset.inputs.items()
+        if name not in ("numeric", "categorical", "image")
+        and np.issubdtype(value.dtype, np.integer)
+        and value.ndim in (2, 3)
+    )
+
+
+def is_sequence(dataset: Dataset) -> bool:
+    """Whether all inputs are sequences of codes, as the encoder `transformer` reads them."""
+    return set(token_inputs(dataset)) == set(dataset.inputs)
+
+
+def is_molecule(dataset: Dataset) -> bool:
+    """Whether the inputs are atoms in space, as the encoder `molecule` reads them."""
+    return set(dataset.inputs) == {"atoms", "positions"}
+
+
+def _fit_tokens(dataset: Dataset, rows: np.ndarray) -> tuple[tuple[str, tuple[int, ...], int], ...]:
+    """`InputSpec.tokens` of these rows; an input with a number below 0 holds no codes."""
+    found = []
+    for name in token_inputs(dataset):
+        value = dataset.inputs[name][rows]
+        if value.size and value.min() >= 0:
+            found.append((name, tuple(value.shape[1:]), int(value.max()) + 1))
+    return tuple(found)
 
 
 def _inverse(scale: np.ndarray) -> np.ndarray:

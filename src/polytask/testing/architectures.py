@@ -11,7 +11,7 @@ Run it with pytest. `make` is called with torch seeded, several times in a test.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from itertools import combinations
@@ -82,7 +82,8 @@ class ArchitectureConformance:
         users = model.shared_parameters()
         for task in tasks:
             model.zero_grad(set_to_none=True)
-            _scalar([model(batch)[task]]).backward()
+            outputs = model(batch)
+            _scalar(_answers(model, outputs, [task])).backward()
             for name, parameter in model.named_parameters():
                 if task not in users[name]:
                     assert parameter.grad is None, f"{task} leaks a gradient to {name}"
@@ -98,7 +99,7 @@ class ArchitectureConformance:
         reached: dict[str, list[str]] = {name: [] for name in trainable}
         for task in tasks:
             gradients = torch.autograd.grad(
-                _scalar([outputs[task]]),
+                _scalar(_answers(model, outputs, [task])),
                 list(trainable.values()),
                 retain_graph=True,
                 allow_unused=True,
@@ -171,7 +172,7 @@ class ArchitectureConformance:
             assert said or not shared, "parameters are shared, but no features are returned"
             return
         cut = [features] if isinstance(features, Tensor) else list(features)
-        loss = _scalar(outputs.values())
+        loss = _scalar(_answers(model, outputs, outputs))
         at_cut = torch.autograd.grad(loss, cut, retain_graph=True)
         assert all(g.ne(0).any() for g in at_cut), "a feature that no output depends on"
         if not shared:
@@ -246,8 +247,15 @@ def _silent(model: Architecture, name: str) -> bool:
 def _objective(model: Architecture, batch: Any) -> Tensor:
     """A number that outputs, early answers and the model's own terms move."""
     outputs = model(batch)
-    early = [answer for answers in model.intermediate.values() for answer in answers]
-    return _scalar([*outputs.values(), *early]) + sum(model.penalties().values())
+    return _scalar(_answers(model, outputs, outputs)) + sum(model.penalties().values())
+
+
+def _answers(
+    model: Architecture, outputs: Mapping[str, Tensor], tasks: Iterable[str]
+) -> list[Tensor]:
+    """What the losses of these tasks are of: their outputs, and their early answers."""
+    early = [answer for task in tasks for answer in model.intermediate.get(task, ())]
+    return [*(outputs[task] for task in tasks), *early]
 
 
 def _scalar(outputs: Any) -> Tensor:

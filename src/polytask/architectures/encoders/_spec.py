@@ -29,5 +29,6 @@ def refuse_other(encoder: str, spec: Spec) -> None:
     if other:
         raise UserError(
             f"the encoder {encoder} reads tables or images, and would leave these inputs unread: "
-            f"{', '.join(other)}. Drop them, or bring an encoder of your own that reads them."
+            f"{', '.join(other)}. Drop them, or bring an encoder of your own that reads them; "
+            "sequences of whole numbers alone are read by the encoder transformer."
         )
