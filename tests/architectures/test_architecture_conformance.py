@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 import torch
-from real_inputs import DIGITS, TABLE, Output, digits, first, wine
+from real_inputs import (
+    DIGITS,
+    MOLECULES,
+    TABLE,
+    TEXT,
+    Output,
+    digits,
+    first,
+    molecules,
+    text,
+    wine,
+)
 from torch import Tensor, nn
 
 from polytask import registry
@@ -23,8 +34,23 @@ from polytask.testing.architectures import ArchitectureConformance, Made
 
 # Names that `nn.ModuleDict` refuses are ordinary column names.
 NAMES = ("type", "price.usd", "100 %", "values", "tax", "x_y", "training")
-INPUTS = {"mlp": (TABLE, wine), "resnet": (DIGITS, digits)}
-SMALL: dict[str, dict[str, Any]] = {"mlp": {"hidden": (24, 16)}, "resnet": {"width": 4}}
+INPUTS = {
+    "mlp": (TABLE, wine),
+    "molecule": (MOLECULES, molecules),
+    "resnet": (DIGITS, digits),
+    "transformer": (TEXT, text),
+}
+SMALL: dict[str, dict[str, Any]] = {
+    "mlp": {"hidden": (24, 16)},
+    "molecule": {"width": 8, "layers": 2},
+    "resnet": {"width": 4},
+    "transformer": {"width": 8, "heads": 2, "characters": 4},
+}
+
+
+def quick(architecture: str, encoder: str, count: int) -> bool:
+    """One and seven tasks on the cheapest encoder, two on every other; the rest is slow."""
+    return encoder == "mlp" or (count == 2 and encoder != "molecule")
 
 
 def some_tasks(count: int) -> dict[str, Output]:
@@ -47,7 +73,10 @@ def test_every_encoder_is_covered(encoder: str) -> None:
 class TestRegistered(ArchitectureConformance):
     @pytest.fixture(
         autouse=True,
-        params=product(list_architectures(), list_encoders(), (1, 2, 7)),
+        params=[
+            pytest.param(case, marks=() if quick(*case) else pytest.mark.slow)
+            for case in product(list_architectures(), list_encoders(), (1, 2, 7))
+        ],
         ids=lambda case: "-".join(map(str, case)),
     )
     def case(self, request: pytest.FixtureRequest) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Collection, Iterator
+import math
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -46,7 +47,8 @@ def reinitialise(module: nn.Module) -> tuple[str, ...]:
 
     Calls `reset_parameters` (or `_reset_parameters`, as in `nn.MultiheadAttention`) of every
     submodule, children before parents: the order in which a constructor draws, so that a
-    parent's choice wins. Buffers such as running statistics are reset by the same call.
+    parent's choice wins. Buffers such as running statistics are reset by the same call. A model of
+    transformers then draws all its parts by its own rule, `_init_weights`, as when it was built.
 
     A submodule with parameters of its own and no such method **keeps the weights it has**
     (a class token held as a bare `nn.Parameter`, parametrised weights). No warning is given;
@@ -60,7 +62,37 @@ def reinitialise(module: nn.Module) -> tuple[str, ...]:
             reset()
         elif next(part.parameters(recurse=False), None) is not None:
             kept.append(name)
+        rule = rule_of(part)
+        if rule is not None:
+            drawn = [n for n, p in _children_first(part, name, set()) if _drawn_by(rule, p)]
+            kept = [name for name in kept if name not in drawn]
     return tuple(kept)
+
+
+def rule_of(part: nn.Module) -> Callable[[nn.Module], None] | None:
+    """`_init_weights(submodule)` of a model of transformers, or of a stage cut from one."""
+    homes = ("transformers.", "polytask.architectures.backbones.")
+    if not any(base.__module__.startswith(homes) for base in type(part).__mro__):
+        return None
+    rule: Callable[[nn.Module], None] | None = getattr(part, "_init_weights", None)
+    return rule
+
+
+@torch.no_grad()
+def _drawn_by(rule: Callable[[nn.Module], None], part: nn.Module) -> bool:
+    """Whether the rule has drawn all parameters that `part` itself holds; others keep theirs."""
+    before = {p: p.clone() for p in part.parameters(recurse=False)}
+    for tensor in (*before, *part.buffers(recurse=False)):
+        # What came from a file is marked, and transformers draws no marked tensor.
+        if hasattr(tensor, "_is_hf_initialized"):
+            del tensor._is_hf_initialized
+    for parameter in before:
+        parameter.fill_(math.nan)  # so that what the rule leaves alone is seen
+    rule(part)
+    left = {p: p.isnan() for p in before}
+    for parameter, old in before.items():
+        parameter.copy_(torch.where(left[parameter], old, parameter))
+    return not any(bool(missed.any()) for missed in left.values())
 
 
 def fresh_copy(module: M, seed: int, name: str) -> tuple[M, tuple[str, ...]]:

@@ -73,6 +73,10 @@ def representation_width(encoder: nn.Module, example: Any = None) -> int:
     batch as the model will get it; given both, they are compared. Raises `UserError` when
     neither is there, when the encoder fails on the example, and for an answer no head can read.
     """
+    # A model of another library says its width, and answers a tensor, only by its adapter.
+    from polytask.architectures.stages import adapted
+
+    encoder = adapted(encoder)
     declared = getattr(encoder, "output_size", None)
     if declared is None and example is None:
         raise UserError(

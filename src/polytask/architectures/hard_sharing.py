@@ -12,6 +12,7 @@ from polytask.architectures._heads import build_heads
 from polytask.architectures._init import draw_seed
 from polytask.architectures._inputs import channel_dim_of, representation_width
 from polytask.architectures._represent import represent
+from polytask.architectures.stages import adapted
 
 
 class HardSharing(Architecture):
@@ -52,6 +53,7 @@ class HardSharing(Architecture):
         example: Any = None,
     ) -> None:
         super().__init__(encoder, tasks)
+        encoder = adapted(encoder)
         self.width = representation_width(encoder, example)
         self.encoder = encoder
         self.heads = build_heads(

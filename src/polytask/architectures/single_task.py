@@ -13,6 +13,7 @@ from polytask.architectures._init import copies, draw_seed
 from polytask.architectures._inputs import channel_dim_of, representation_width
 from polytask.architectures._per_task import PerTask
 from polytask.architectures._represent import represent
+from polytask.architectures.stages import adapted
 
 
 class SingleTask(Architecture):
@@ -52,6 +53,7 @@ class SingleTask(Architecture):
         fresh: bool = True,
     ) -> None:
         super().__init__(encoder, tasks)
+        encoder = adapted(encoder)
         self.width = representation_width(encoder, example)
         seed = draw_seed()
         networks, self.copied = copies(encoder, self.task_names, seed, fresh=fresh)

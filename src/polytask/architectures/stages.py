@@ -157,11 +157,25 @@ def as_stages(encoder: nn.Module) -> Staged:
     A `Staged` encoder as it is; an `nn.Sequential` by its parts; a model of transformers, timm
     or torch-geometric by its adapter; any other module as one stage.
     """
+    encoder = adapted(encoder)
     if isinstance(encoder, Staged):
         return encoder
     if isinstance(encoder, nn.Sequential) and len(encoder):
         return Parts(encoder)
     return Whole(encoder)
+
+
+def adapted(encoder: nn.Module) -> nn.Module:
+    """A model of transformers, timm or torch-geometric by its adapter; any other as it is.
+
+    For architectures that use the encoder as a whole: such a model needs no wrapper to answer a
+    tensor, and brings its mask of padding with it.
+    """
+    if isinstance(encoder, Staged):
+        return encoder
+    from polytask.architectures.backbones import backbone
+
+    return backbone(encoder) or encoder
 
 
 def stage_widths(encoder: Staged, example: Any = None) -> tuple[int, ...]:
