@@ -57,13 +57,13 @@ MODULES = [
     sharing(
         "an encoder of width 0",
         sized(nn.Linear(64, 8), 0),
-        "a whole number above 0 || found 0 || Set it to the size of dimension 1",
+        "a whole number above 0 || found 0 || Set it to the number of channels",
     ),
     sharing("an encoder of a tuple", nn.LSTM(64, 8), TENSOR.format("tuple of 2", "wrap the")),
     sharing(
         "an encoder of a sequence",
         nn.Linear(64, 8),
-        TENSOR.format("tensor of shape (1, 120, 8)", "pool the length inside"),
+        "which may be [N, channels || tensor of shape (1, 120, 8) || set encoder.channel_dim",
         example=X[None],
     ),
     sharing(

@@ -23,17 +23,65 @@ if TYPE_CHECKING:
     from polytask.architectures._per_task import PerTask
     from polytask.architectures._register import register_architecture
     from polytask.architectures._represent import represent
+    from polytask.architectures.adapters import Adapters
+    from polytask.architectures.adashare import AdaShare
+    from polytask.architectures.branched import Branched
+    from polytask.architectures.cascaded import Cascaded
+    from polytask.architectures.cgc import CGC
+    from polytask.architectures.cross_stitch import CrossStitch
+    from polytask.architectures.dmtrl import DMTRL
+    from polytask.architectures.dselect_k import DSelectK
     from polytask.architectures.encoders._spec import Spec
     from polytask.architectures.hard_sharing import HardSharing
+    from polytask.architectures.learning_to_branch import LearningToBranch
+    from polytask.architectures.mmoe import MMoE
+    from polytask.architectures.mtan import MTAN
+    from polytask.architectures.mti_net import MTINet
+    from polytask.architectures.multi_depth import MultiDepth
+    from polytask.architectures.nddr import NDDR
+    from polytask.architectures.pad_net import PADNet
+    from polytask.architectures.pap_net import PAPNet
+    from polytask.architectures.ple import PLE
+    from polytask.architectures.projected_attention import ProjectedAttention
+    from polytask.architectures.shared_private import SharedPrivate
     from polytask.architectures.single_task import SingleTask
+    from polytask.architectures.sluice import Sluice
+    from polytask.architectures.snr import SNR
+    from polytask.architectures.soft_layer_ordering import SoftLayerOrdering
+    from polytask.architectures.soft_sharing import SoftSharing
     from polytask.architectures.stages import Staged, as_stages
+    from polytask.architectures.task_routing import TaskRouting
 
 _HOME = {
+    "AdaShare": "adashare",
+    "Adapters": "adapters",
     "Architecture": "_base",
+    "Branched": "branched",
+    "CGC": "cgc",
+    "Cascaded": "cascaded",
+    "CrossStitch": "cross_stitch",
+    "DMTRL": "dmtrl",
+    "DSelectK": "dselect_k",
     "HardSharing": "hard_sharing",
+    "LearningToBranch": "learning_to_branch",
+    "MMoE": "mmoe",
+    "MTAN": "mtan",
+    "MTINet": "mti_net",
+    "MultiDepth": "multi_depth",
+    "NDDR": "nddr",
+    "PADNet": "pad_net",
+    "PAPNet": "pap_net",
+    "PLE": "ple",
     "PerTask": "_per_task",
+    "ProjectedAttention": "projected_attention",
+    "SNR": "snr",
+    "SharedPrivate": "shared_private",
     "SingleTask": "single_task",
+    "Sluice": "sluice",
+    "SoftLayerOrdering": "soft_layer_ordering",
+    "SoftSharing": "soft_sharing",
     "Staged": "stages",
+    "TaskRouting": "task_routing",
     "as_stages": "stages",
     "draw_seed": "_init",
     "register_architecture": "_register",
@@ -44,11 +92,35 @@ _HOME = {
 }
 
 __all__ = [
+    "CGC",
+    "DMTRL",
+    "MTAN",
+    "NDDR",
+    "PLE",
+    "SNR",
+    "AdaShare",
+    "Adapters",
     "Architecture",
+    "Branched",
+    "Cascaded",
+    "CrossStitch",
+    "DSelectK",
     "HardSharing",
+    "LearningToBranch",
+    "MMoE",
+    "MTINet",
+    "MultiDepth",
+    "PADNet",
+    "PAPNet",
     "PerTask",
+    "ProjectedAttention",
+    "SharedPrivate",
     "SingleTask",
+    "Sluice",
+    "SoftLayerOrdering",
+    "SoftSharing",
     "Staged",
+    "TaskRouting",
     "as_stages",
     "create_architecture",
     "create_encoder",

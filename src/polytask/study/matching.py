@@ -61,7 +61,7 @@ def scaled(encoder: Mapping[str, Any], factor: float) -> dict[str, Any]:
     if not scales:
         raise UserError(
             f"match_parameters needs an encoder whose widths it knows; {entry.name} does not name "
-            "them (class attribute `scales`). Use mlp, resnet or transformer, or leave out match_parameters."
+            "them (class attribute `scales`). Use mlp, resnet or transformer, or leave it out."
         )
     arguments = dict(encoder["arguments"])
     for word, multiple in scales.items():
