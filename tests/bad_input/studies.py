@@ -156,7 +156,7 @@ STUDIES = [
     encoder(
         "a sequence",
         lambda spec: Encoder(spec, lambda z: z[:, None]),
-        "which may be [N, channels, length] || tensor of shape (2, 1, 8) || set encoder.channel_dim",
+        "which may be [N, channels, length] || shape (2, 1, 8) || set encoder.channel_dim",
     ),
     encoder(
         "crashes",
