@@ -81,7 +81,8 @@ def compare(
             data set, the tasks to keep. `"rooms:regression:auxiliary"` trains along but is left
             out of Δm and of the verdict.
         drop: columns of a table that are neither inputs nor targets.
-        methods: names, or `{name: {argument: value}}`. `linear` and `rlw` always take part.
+        methods: names, or `{name: {argument: value}}`. `linear` and `rlw` always take part, the
+            latter under hard sharing (or else the first architecture) alone.
         architectures: the same; `single_task`, and hard sharing with `linear`, always take part.
             One of your own (`polytask.register_architecture`) is imported from its file by the
             runs; one that a running script or notebook defines makes all runs happen in this

@@ -25,6 +25,8 @@ FORMAT = 1
 EQUAL_WEIGHTS = (Choice(SHARED), Choice("linear"))
 """What every candidate is compared with: hard sharing with tuned equal weights."""
 
+LITMUS = Choice("rlw")
+
 Outcomes = Mapping[str, Outcome]
 
 
@@ -300,9 +302,14 @@ def _pairs(settings: Settings) -> list[tuple[Choice, Choice]]:
     """Every method under every architecture, behind the baseline.
 
     Equal weights under hard sharing come first, asked for or not: ties are decided for the
-    simplest candidate.
+    simplest candidate. Random weights, the litmus of balancing, run under hard sharing, or
+    the first architecture, alone: under each they would double a study of architectures.
     """
-    every = [(a, m) for a in settings.architectures for m in settings.methods]
+    shared = Choice(SHARED)
+    home = shared if shared in settings.architectures else settings.architectures[0]
+    every = [
+        (a, m) for a in settings.architectures for m in settings.methods if a == home or m != LITMUS
+    ]
     return [EQUAL_WEIGHTS, *(pair for pair in every if pair != EQUAL_WEIGHTS)]
 
 

@@ -156,8 +156,9 @@ def _balancing(results: Results, chosen: Candidate) -> str:
         return f"{ways} beats {base} (linear) beyond noise{tie}.{tail}"
     alone = len(better) == 1
     named = [f"{c['name']} ({_points(c['versus_linear'], interval=alone)})" for c in better]
-    beat = "beats" if len(named) == 1 else "beat"
-    return f"{listing(named)} {beat} {base} (linear) beyond noise.{tail}"
+    # The comma of one interval needs no quotes; those of several names would.
+    who = f"{named[0]} beats" if alone else f"{listing(named)} beat"
+    return f"{who} {base} (linear) beyond noise.{tail}"
 
 
 def _several(results: Results) -> bool:
