@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from polytask.architectures import reinitialise
-from polytask.architectures._init import draw_seed, seeded
+from polytask.architectures._init import draw_seed, fresh_copy, seeded
 
 
 def test_same_stream_same_weights_as_construction() -> None:
@@ -91,3 +91,13 @@ def test_seeds_follow_torch() -> None:
     assert draw_seed() != first
     torch.manual_seed(9)
     assert draw_seed() == first
+
+
+def test_a_fresh_copy_keeps_what_is_frozen() -> None:
+    """Pretrained layers that do not learn must not become random ones in a task's own network."""
+    module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    module[:2].requires_grad_(False)
+    module[:2](torch.rand(8, 3))  # moves the running statistics
+    copied, _ = fresh_copy(module, 1, "a")
+    for name, value in module.state_dict().items():
+        assert copied.state_dict()[name].equal(value) == (not name.startswith("2.")), name

@@ -75,23 +75,10 @@ def drawn(
     for name in names:
         if fresh:
             one, kept = fresh_copy(first, seed, name)
-            _keep_frozen(first, one)
         else:
             one = copy.deepcopy(first)
         made.append(one)
     return made, kept
-
-
-@torch.no_grad()
-def _keep_frozen(first: nn.Module, copied: nn.Module) -> None:
-    """Give back to a copy the frozen parameters, and the buffers beside them."""
-    for old, new in zip(first.modules(), copied.modules(), strict=True):
-        own = dict(old.named_parameters(recurse=False))
-        frozen = {name for name, parameter in own.items() if not parameter.requires_grad}
-        if frozen and len(frozen) == len(own):
-            frozen |= {name for name, _ in old.named_buffers(recurse=False)}
-        for name in frozen:
-            getattr(new, name).copy_(getattr(old, name))
 
 
 def branching_point(encoder: Staged, wanted: int | None, example: Any = None) -> int:

@@ -96,11 +96,27 @@ def _drawn_by(rule: Callable[[nn.Module], None], part: nn.Module) -> bool:
 
 
 def fresh_copy(module: M, seed: int, name: str) -> tuple[M, tuple[str, ...]]:
-    """A copy drawn anew from the stream `(seed, name)`, and the submodules that kept theirs."""
+    """A copy drawn anew from the stream `(seed, name)`, and the submodules that kept theirs.
+
+    Frozen parameters keep their values: nothing would train what is drawn in their place.
+    """
     copied = copy.deepcopy(module)
     with seeded(seed, name):
         kept = reinitialise(copied)
+    _keep_frozen(module, copied)
     return copied, kept
+
+
+@torch.no_grad()
+def _keep_frozen(first: nn.Module, copied: nn.Module) -> None:
+    """Give back to a copy the frozen parameters, and the buffers beside them."""
+    for old, new in zip(first.modules(), copied.modules(), strict=True):
+        own = dict(old.named_parameters(recurse=False))
+        frozen = {name for name, parameter in own.items() if not parameter.requires_grad}
+        if frozen and len(frozen) == len(own):
+            frozen |= {name for name, _ in old.named_buffers(recurse=False)}
+        for name in frozen:
+            getattr(new, name).copy_(getattr(old, name))
 
 
 def copies(
