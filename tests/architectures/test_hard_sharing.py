@@ -241,3 +241,14 @@ def test_asking_for_tasks_wrongly() -> None:
         model.prune("sge")
     with pytest.raises(UserError, match="at least one task to keep"):
         model.prune()
+
+
+@pytest.mark.parametrize("name", ["hard_sharing", "mmoe", "cross_stitch", "multi_depth"])
+def test_three_axes_of_unknown_layout_are_refused_by_all(name: str) -> None:
+    encoder = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8))
+    batch = torch.rand(5, 7, 4)
+    with pytest.raises(UserError, match=r"encoder\.channel_dim to 1 or to -1"):
+        create_architecture(name, encoder, [A, B], example=batch)
+    encoder.channel_dim = -1
+    model = create_architecture(name, encoder, [A, B], example=batch)
+    assert set(model(batch)) == {A.name, B.name}

@@ -128,7 +128,7 @@ def dry_run(encoder: nn.Module, look: Callable[[Any], T], example: Any) -> T:
 def check_representation(encoder: nn.Module, z: object, width: int | None) -> None:
     """Raise `UserError` unless `z` is a floating tensor with `width` channels (any if None)."""
     called = _called(encoder)
-    declared = getattr(encoder, "channel_dim", None)
+    said = hasattr(encoder, "channel_dim") and getattr(encoder, "layout_known", True)
     wanted = "Expected one floating-point tensor, [N, d] or [N, C, H, W]"
     if isinstance(z, list | tuple):
         raise UserError(
@@ -145,7 +145,7 @@ def check_representation(encoder: nn.Module, z: object, width: int | None) -> No
             f"the encoder {called} answered a tensor of shape {tuple(z.shape)} and type "
             f"{z.dtype}. {wanted}: wrap it in a module that returns one."
         )
-    if z.dim() == 3 and declared is None:
+    if z.dim() == 3 and not said:
         raise UserError(
             f"the encoder {called} answered a tensor of shape {tuple(z.shape)}, which may be [N, "
             f"channels, length] or [N, length, channels]. Expected to know which: set "

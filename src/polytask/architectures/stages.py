@@ -58,6 +58,8 @@ class Staged(nn.Module):
         takes_dict: bool = False,
     ) -> None:
         super().__init__()
+        self.layout_known = True
+        """Whether `channel_dim` was said, and is no guess."""
         self.entrance = nn.Identity() if entrance is None else entrance
         self.stages = nn.ModuleList(stages)
         self.exit = nn.Identity() if exit is None else exit
@@ -118,6 +120,7 @@ class Whole(Staged):
             widths=[width] if type(width) is int else None,
             takes_dict=bool(getattr(encoder, "takes_dict", False)),
         )
+        self.layout_known = hasattr(encoder, "channel_dim")
 
 
 class Parts(Staged):
@@ -138,6 +141,7 @@ class Parts(Staged):
             channel_dim=getattr(encoder, "channel_dim", 1),
             takes_dict=bool(getattr(encoder, "takes_dict", False)),
         )
+        self.layout_known = hasattr(encoder, "channel_dim")
         declared = getattr(encoder, "output_size", None)
         if declared is not None:
             self.output_size = declared
