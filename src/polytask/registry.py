@@ -1,9 +1,9 @@
 """What exists, by name, without importing any of it.
 
-A method, an architecture, an encoder or a data set is one file in its folder. The folder is
-read with `ast`, so listing names, summaries and arguments costs milliseconds and never
-imports torch. The file's name is the entry's name; its entry is the public class or function
-whose name equals the file's name when case and underscores are ignored (`nash_mtl.py` holds
+A method, an architecture, an encoder, a data set or a construction of helper tasks is one file
+in its folder. The folder is read with `ast`, so listing names, summaries and arguments costs
+milliseconds and never imports torch. The file's name is the entry's name; its entry is the public
+class or function whose name equals the file's name when case and underscores are ignored (`nash_mtl.py` holds
 `NashMTL`), or the only public definition. A literal `aliases = (...)` in the class body adds
 names. Third parties register through the entry-point groups `polytask.methods`,
 `polytask.architectures`, `polytask.encoders` and `polytask.datasets`, and for one process by
@@ -31,6 +31,7 @@ FOLDERS = {
     "architecture": ("architectures",),
     "encoder": ("architectures/encoders",),
     "dataset": ("data/sets",),
+    "auxiliary": ("auxiliary/construction",),
 }
 # An `__init__` that ends in `**options` also takes what the base class of its kind takes.
 BASES = {"method": ("optimization/base.py", "Balancer")}

@@ -1,0 +1,51 @@
+"""Helper tasks made of data already there, and cheap statistics that tell which may help.
+
+Importing this package costs nothing: numpy and torch come with the first name that needs them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from polytask import registry
+
+if TYPE_CHECKING:
+    from polytask.auxiliary._base import Addition, Construction, construct, constructed_tasks
+
+_HOME = {
+    "Addition": "_base",
+    "Construction": "_base",
+    "construct": "_base",
+    "constructed_tasks": "_base",
+}
+
+__all__ = [
+    "Addition",
+    "Construction",
+    "construct",
+    "constructed_tasks",
+    "create_auxiliary",
+    "list_auxiliaries",
+]
+
+
+def list_auxiliaries(pattern: str = "*") -> list[str]:
+    """Sorted names of the constructions that match a shell pattern, without importing them."""
+    return registry.names("auxiliary", pattern)
+
+
+def create_auxiliary(name: str, /, **arguments: Any) -> Construction:
+    """The construction called `name`. Raises `UserError` for an unknown name or argument."""
+    made: Construction = registry.create("auxiliary", name, **arguments)
+    return made
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
