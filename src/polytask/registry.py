@@ -3,11 +3,11 @@
 A method, an architecture, an encoder, a data set or a construction of helper tasks is one file
 in its folder. The folder is read with `ast`, so listing names, summaries and arguments costs
 milliseconds and never imports torch. The file's name is the entry's name; its entry is the public
-class or function whose name equals the file's name when case and underscores are ignored (`nash_mtl.py` holds
-`NashMTL`), or the only public definition. A literal `aliases = (...)` in the class body adds
-names. Third parties register through the entry-point groups `polytask.methods`,
-`polytask.architectures`, `polytask.encoders` and `polytask.datasets`, and for one process by
-`polytask.register_architecture`.
+class or function whose name equals the file's name when case and underscores are ignored
+(`nash_mtl.py` holds `NashMTL`), or the only public definition. A literal `aliases = (...)` in the
+class body adds names. Third parties register through the entry-point groups `polytask.methods`,
+`polytask.architectures`, `polytask.encoders`, `polytask.datasets` and `polytask.auxiliaries`, and
+for one process by `polytask.register_architecture`.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def entries(kind: str) -> dict[str, Entry]:
         for file in sorted((ROOT / folder).glob("*.py")):
             if not file.stem.startswith("_") and (entry := _read(file, folder, kind)):
                 found[entry.name] = entry
-    for point in entry_points(group=f"polytask.{kind}s"):
+    plural = "auxiliaries" if kind == "auxiliary" else f"{kind}s"
+    for point in entry_points(group=f"polytask.{plural}"):
         module, _, attribute = point.value.partition(":")
         found.setdefault(point.name, Entry(point.name, module, attribute, group="third party"))
     return found
