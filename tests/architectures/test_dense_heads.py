@@ -29,7 +29,6 @@ from polytask.architectures._heads import Head, Output, resized
 from polytask.cli._show import show_dataset
 from polytask.errors import UserError
 from polytask.study.probe import FEW, LONG, STEPS, WARM_UP, StepClock
-from polytask.study.setup import check_encoder
 from polytask.study.unit import Prepared
 from polytask.tabular.frames import prediction_frame
 from polytask.testing.architectures import ArchitectureConformance, Made
@@ -174,13 +173,6 @@ def test_maps_do_not_go_into_a_table() -> None:
     outputs = model_of("hard_sharing", tasks)(dense_digits()[0][:4])
     with pytest.raises(UserError, match=r"^glow: a prediction at every place.*Fitted\.load"):
         prediction_frame(tasks, outputs, pd.RangeIndex(4))
-
-
-def test_a_dense_set_needs_no_encoder_of_ones_own() -> None:
-    from polytask.study.settings import Choice
-
-    check_encoder(None, Choice("earth_dense"))
-    check_encoder(None, Choice("qm9"))
 
 
 def test_tokens_of_a_staged_encoder() -> None:

@@ -56,6 +56,14 @@ def compare(
     ] = None,
     encoder: options.Encoder = None,
     statistic: options.Statistic = None,
+    match_parameters: Annotated[
+        bool | None,
+        Parameter(
+            group=options.MODEL,
+            negative=(),
+            help="Scale the encoder so that all networks have about as many parameters.",
+        ),
+    ] = None,
     seeds: Annotated[
         options.Whole,
         Parameter(

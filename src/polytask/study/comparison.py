@@ -6,11 +6,13 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polytask import plugins, registry
+from polytask.errors import UserError
 from polytask.files import locked
 from polytask.study.executor import PRELOAD, Here, Processes
 from polytask.study.folder import finished
@@ -53,6 +55,7 @@ def compare(
     val_fraction: float = 0.15,
     select: str = "mean_gain",
     statistic: str | None = None,
+    match_parameters: bool = False,
     workers: int | None = None,
     max_time: float | None = None,
     out: str | Path | None = None,
@@ -102,6 +105,10 @@ def compare(
         val_fraction: share of the rows that is chosen by.
         select: how epochs are chosen: mean_gain, mean_rank, main:TASK or loss.
         statistic: what methods that read gradients measure: features, tail or exact.
+        match_parameters: scale the encoder's widths so that every network has about as many
+            parameters as hard sharing on the encoder given, the networks of single tasks
+            together. Otherwise ways of sharing with parts of their own, and separate networks,
+            have more, and size alone can win.
         workers: runs at once; by default the number of CPUs this process may use.
         max_time: seconds after which no run is started; the results are then incomplete.
         out: the study's folder; by default `runs/NAME`.
@@ -140,7 +147,6 @@ def compare(
     from polytask.study import setup
     from polytask.study.carry_out import Study, dry, mark, refuse_other_data
 
-    setup.check_encoder(encoder, data)
     make_encoder = setup.encoder_maker(encoder)
     entries = [registry.find("architecture", c.name) for c in chosen_architectures]
     here = make_encoder is not None or any(map(plugins.here_only, entries))
@@ -178,6 +184,13 @@ def compare(
             plugins=tuple(found for entry in entries if (found := plugins.origin(entry))),
         )
         check_tasks(settings.tasks)
+        if match_parameters:
+            if make_encoder is not None:
+                raise UserError(
+                    "match_parameters scales the widths of a registered encoder, and this one is "
+                    "an object. Name an encoder (mlp, resnet, transformer), or leave it out."
+                )
+            settings = replace(settings, parameters=setup.shared_size(settings, dataset))
         plan = Plan(settings)
         folder = folder or Path("runs") / dataset.name
         if not dry_run:
@@ -220,6 +233,7 @@ def _arguments(
         "val_fraction": settings.val_fraction,
         "select": settings.select,
         "statistic": settings.statistic,
+        "match_parameters": True if settings.parameters is not None else None,
         "out": str(out),
     }
     return {k: v for k, v in (plain | dict(settings.trainer)).items() if v is not None}

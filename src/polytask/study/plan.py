@@ -274,7 +274,13 @@ class Plan:
 
     def _network(self, contender: Contender) -> dict[str, Any]:
         s = self.settings
+        size = {}
+        if s.parameters is not None:
+            # The networks of single tasks have together what one shared network has.
+            share = s.parameters // len(s.tasks) if contender.single else s.parameters
+            size = {"parameters": share}
         return {
+            **size,
             "architecture": contender.architecture.to_dict(),
             "encoder": s.encoder.to_dict(),
             "method": s.method(contender.method),

@@ -21,6 +21,7 @@ def remarks(
             f"{listing(along)} {'is' if len(along) == 1 else 'are'} auxiliary: trained along, left "
             "out of Δm and of the verdict."
         )
+    said += _sizes(results, plan)
     said += _no_better_than_a_constant(results, chosen, plan)
     for task, reason in (chosen["delta_m"]["left_out"] if chosen else {}).items():
         said.append(f"{task} is left out of Δm ({reason}).")
@@ -53,6 +54,20 @@ def _no_better_than_a_constant(
         f"On {listing(unlearned)} neither the separate networks nor the chosen shared one beat the "
         "best constant prediction: nothing was learned, so gains there mean nothing. Train longer, "
         "or try other learning rates."
+    ]
+
+
+def _sizes(results: Mapping[str, Any], plan: Plan) -> list[str]:
+    """What was made of equal size, and how equal it came out."""
+    if plan.settings.parameters is None:
+        return []
+    found = [c["cost"]["parameters"] for c in results["candidates"]]
+    known = [count for count in found if count is not None]
+    if not known:
+        return []
+    return [
+        f"Encoders were scaled so that every network has about {plan.settings.parameters:,} "
+        f"parameters ({min(known):,} to {max(known):,}), the separate ones together."
     ]
 
 

@@ -79,6 +79,8 @@ class Settings:
     select: str = "mean_gain"
     statistic: str | None = None
     boosting: bool = False
+    parameters: int | None = None
+    """What every network has, those of single tasks together included; None: as they come."""
     trainer: dict[str, Any] = field(default_factory=dict)
     plugins: tuple[dict[str, str], ...] = ()
     """Where the user's own architectures are, see `polytask.plugins.origin`."""

@@ -19,7 +19,7 @@ from polytask.errors import UserError
 from polytask.files import make_folder, write_text
 from polytask.study.facts import check_splits, facts, fingerprint
 from polytask.study.maker import checked_maker
-from polytask.study.settings import Choice, Settings, choose
+from polytask.study.settings import SHARED, Choice, Settings, choose
 from polytask.study.source import card_of, open_data
 
 if TYPE_CHECKING:
@@ -27,13 +27,10 @@ if TYPE_CHECKING:
     from polytask.study.unit import EncoderMaker
 
 __all__ = [
-    "card_of", "check", "check_encoder", "describe_encoder", "encoder_maker", "fingerprint",
-    "heading", "is_table", "open_data", "plain_data", "plain_targets", "save", "storable",
-    "task_facts", "write_report", "write_yaml",
+    "card_of", "check", "describe_encoder", "encoder_maker", "fingerprint",
+    "heading", "is_table", "open_data", "plain_data", "plain_targets", "save", "shared_size",
+    "storable", "task_facts", "write_report", "write_yaml",
 ]  # fmt: skip
-
-NO_NETWORK: tuple[str, ...] = ()
-"""Kinds of data sets (of their cards) that no encoder and head of ours fit yet."""
 
 
 def encoder_maker(encoder: Any) -> EncoderMaker | None:
@@ -41,20 +38,6 @@ def encoder_maker(encoder: Any) -> EncoderMaker | None:
     if isinstance(encoder, nn.Module):
         return lambda spec: copy.deepcopy(encoder)
     return checked_maker(encoder) if callable(encoder) else None
-
-
-def check_encoder(encoder: Any, data: Any) -> None:
-    """Refuse, before anything is fetched, a registered set that no built-in network can learn.
-
-    Raises `UserError`.
-    """
-    kind = card_of(data).get("kind")
-    if encoder is None and kind in NO_NETWORK:
-        raise UserError(
-            f"encoder: polytask has no network of its own for a {kind} data set; in Python, "
-            "pass polytask.compare(..., encoder=f) with f(spec) -> nn.Module that reads a "
-            "dictionary of the inputs. The command line cannot."
-        )
 
 
 def describe_encoder(encoder: Any, dataset: Dataset) -> Choice:
@@ -159,7 +142,30 @@ def check(
                 raise
             pair = f"{contender.architecture.label} with {contender.method.label}"
             raise UserError(f"{pair}: {error}") from error
+    alone = plan.probe(plan.singles[0])
+    if settings.parameters is not None and alone.hash not in ended:
+        # Of a given size the separate networks may be too small to exist; they are all alike.
+        build(alone.config, prepare(alone.config, dataset), make_encoder)
     return facts(dataset, splits, card)
+
+
+def shared_size(settings: Settings, dataset: Dataset) -> int:
+    """Parameters of hard sharing on the encoder of the settings."""
+    from polytask.study.matching import scaled
+    from polytask.study.unit import build, prepare
+
+    encoder = settings.encoder.to_dict()
+    scaled(encoder, 1.0)  # refuses an encoder whose widths are not known
+    config = {
+        "architecture": {"name": SHARED, "arguments": {}},
+        "encoder": encoder,
+        "tasks": list(settings.tasks),
+        "split": settings.split,
+        "test_fraction": settings.test_fraction,
+        "val_fraction": settings.val_fraction,
+        "seed": 0,
+    }
+    return sum(p.numel() for p in build(config, prepare(config, dataset)).parameters())
 
 
 def save(dataset: Dataset, out: Path) -> None:

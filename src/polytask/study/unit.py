@@ -22,6 +22,7 @@ from polytask.data import Batches, Dataset, InputSpec, Preprocessor, make_splits
 from polytask.plugins import bring
 from polytask.study.executor import record
 from polytask.study.folder import read_json, write_json
+from polytask.study.matching import matched
 from polytask.tasks import Task
 from polytask.training import ConflictRecorder, Trainer, build_method
 from polytask.training._fit import check_batches
@@ -162,8 +163,23 @@ def build(
     """The network of a run, its weights drawn by the run's seed.
 
     Under one seed the encoder and the head of a task start the same in every network, alone
-    or with other tasks, so runs are paired by initialisation too.
+    or with other tasks, so runs are paired by initialisation too. A configuration with
+    "parameters" gets its encoder scaled until the network has about as many.
     """
+    if "parameters" in config:
+
+        def count(encoder: Mapping[str, Any]) -> int:
+            tried = {**config, "encoder": encoder}
+            return sum(p.numel() for p in _network(tried, prepared, None).parameters())
+
+        config = {**config, "encoder": matched(config["encoder"], config["parameters"], count)}
+    return _network(config, prepared, make_encoder)
+
+
+def _network(
+    config: Mapping[str, Any], prepared: Prepared, make_encoder: EncoderMaker | None
+) -> nn.Module:
+    """The network of a configuration, its encoder as it stands there."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config["seed"])
         if make_encoder is not None:
