@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
-from polytask.architectures._layout import Context, pooled
+from polytask.architectures._layout import POOLS, Context, at_resolution, pooled
 from polytask.errors import UserError
-
-POOLS: dict[int, Callable[..., Tensor]] = {
-    3: adaptive_avg_pool1d,
-    4: adaptive_avg_pool2d,
-    5: adaptive_avg_pool3d,
-}
 
 
 def aligned(h: Tensor, last: Tensor, channel_dim: int, context: Context | None = None) -> Tensor:
@@ -30,8 +21,8 @@ def aligned(h: Tensor, last: Tensor, channel_dim: int, context: Context | None =
         vectors = pooled(h, channel_dim, context)
         if vectors.shape[0] == last.shape[0]:
             return vectors
-    elif channel_dim == 1 and h.dim() == last.dim() and h.dim() in POOLS:
-        return POOLS[h.dim()](h, tuple(last.shape[2:]))
+    elif channel_dim == 1 and h.dim() == last.dim() and h.dim() - 2 in POOLS:
+        return at_resolution(h, last.shape[2:])
     raise UserError(
         f"features of an earlier stage have shape {tuple(h.shape)} and the last ones "
         f"{tuple(last.shape)}: expected the same places, maps, or vectors at the end. Leave the "

@@ -6,11 +6,12 @@ Features are [N, C] (no places), [N, C, ...] (`channel_dim` 1: maps) or [N, ...,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
 Context = Mapping[str, Any]
 """What every stage reads beside its features and none changes.
@@ -18,6 +19,19 @@ Context = Mapping[str, Any]
 Two keys are read here too: `mask`, bool [N, L], true where there is a token; and `segments` with
 `items`: the item of every row, int64 [M], and how many items there are, where rows are nodes.
 """
+
+
+POOLS: dict[int, Callable[..., Tensor]] = {
+    1: adaptive_avg_pool1d,
+    2: adaptive_avg_pool2d,
+    3: adaptive_avg_pool3d,
+}
+"""Adaptive average pooling by the number of axes of places."""
+
+
+def at_resolution(h: Tensor, places: Sequence[int]) -> Tensor:
+    """Maps [N, C, ...] at other sizes of their axes: averaged, or repeated where more."""
+    return POOLS[len(places)](h, tuple(places))
 
 
 def pooled(h: Tensor, channel_dim: int = 1, context: Context | None = None) -> Tensor:

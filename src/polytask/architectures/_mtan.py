@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d, relu
+from torch.nn.functional import relu
 
-from polytask.architectures._layout import ChannelNorm, Context, Pointwise, pooled
-
-_POOLS: dict[int, Callable[..., Tensor]] = {
-    1: adaptive_avg_pool1d,
-    2: adaptive_avg_pool2d,
-    3: adaptive_avg_pool3d,
-}
+from polytask.architectures._layout import ChannelNorm, Context, Pointwise, at_resolution, pooled
 
 
 class AttentionMask(nn.Module):
@@ -61,5 +53,5 @@ def at_places_of(h: Tensor, like: Tensor, channel_dim: int, context: Context) ->
     if first.dim() > 2 + len(places):
         first = first.flatten(2)
     first = first.reshape(*first.shape, *[1] * (2 + len(places) - first.dim()))
-    brought = _POOLS[len(places)](first, tuple(places))
+    brought = at_resolution(first, places)
     return brought if channel_dim == 1 else brought.movedim(1, -1)

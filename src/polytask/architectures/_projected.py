@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
-from polytask.architectures._layout import Context, pooled
+from polytask.architectures._layout import POOLS, Context, at_resolution, pooled
 from polytask.architectures._self_attention import SelfAttention, readable
 from polytask.errors import UserError
-
-POOLS: dict[int, Callable[..., Tensor]] = {
-    3: adaptive_avg_pool1d,
-    4: adaptive_avg_pool2d,
-    5: adaptive_avg_pool3d,
-}
 
 
 class ProjectedLayers(nn.Module):
@@ -81,11 +74,10 @@ def at_places(h: Tensor, like: Tensor, channel_dim: int, context: Context) -> Te
         return pooled(h, -1, context)
     if h.shape[1:-1] == places:
         return h
-    if h.dim() != like.dim() or h.dim() not in POOLS:
+    if h.dim() != like.dim() or h.dim() - 2 not in POOLS:
         raise UserError(
             f"a stage reads features with {h.dim() - 2} axes of places and answers "
             f"{len(places)} ({tuple(like.shape)}): expected as many, or vectors. Put what changes "
             "them into the encoder's entrance or exit."
         )
-    resized: Tensor = POOLS[h.dim()](h.movedim(-1, 1), tuple(places))
-    return resized.movedim(1, -1)
+    return at_resolution(h.movedim(-1, 1), places).movedim(1, -1)
