@@ -35,7 +35,7 @@ def assert_same(one: Dataset, two: Dataset) -> None:
         for name in a:
             np.testing.assert_array_equal(a[name], b[name])
             assert a[name].dtype == b[name].dtype
-    for field in ("groups", "times", "stratify_on"):
+    for field in ("groups", "times", "coordinates", "stratify_on"):
         a, b = getattr(one, field), getattr(two, field)
         assert (a is None) == (b is None)
         if a is not None:

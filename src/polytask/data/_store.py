@@ -102,6 +102,7 @@ def load(folder: Path) -> Dataset:
         columns=index["columns"],
         groups=arrays.get("groups"),
         times=arrays.get("times"),
+        coordinates=arrays.get("coordinates"),
         stratify_on=arrays.get("stratify_on"),
         fixed_split=fixed or None,
         notes=index["notes"],
@@ -113,7 +114,7 @@ def _arrays(dataset: Dataset) -> dict[str, np.ndarray]:
     arrays = {f"input/{key}": value for key, value in dataset.inputs.items()}
     arrays |= {f"target/{key}": value for key, value in dataset.targets.items()}
     arrays |= {f"fixed/{part}": rows for part, rows in (dataset.fixed_split or {}).items()}
-    for key in ("groups", "times", "stratify_on"):
+    for key in ("groups", "times", "coordinates", "stratify_on"):
         if (value := getattr(dataset, key)) is not None:
             arrays[key] = value
     return arrays

@@ -141,11 +141,14 @@ def transform_frame(frame: pd.DataFrame, columns: Mapping[str, Any]) -> dict[str
 
     Returns `numeric` float32 [N, d] and `categorical` int64 [N, c], each only when it has
     columns. Categories that were not there before become missing; further columns are ignored.
+    Columns that are "unread" (a helper task predicts them instead) may be absent and are missing.
 
     Raises:
         UserError: a column is missing, or holds words where numbers are expected.
     """
+    unread = columns.get("unread", [])
     wanted = [*columns.get("numeric", []), *columns.get("categorical", [])]
+    wanted = [name for name in wanted if name not in unread]
     have = [str(name) for name in frame.columns]
     if missing := [name for name in wanted if name not in have]:
         close = nearest(missing[0], have)
@@ -154,7 +157,7 @@ def transform_frame(frame: pd.DataFrame, columns: Mapping[str, Any]) -> dict[str
             f"the table lacks {some(map(repr, missing), 80)}, which training had as input; found "
             f"{some(have, 120)}{hint} Rename it, or add it with empty cells."
         )
-    frame = frame.set_axis(have, axis=1)
+    frame = frame.set_axis(have, axis=1).assign(**dict.fromkeys(unread))
     out: dict[str, np.ndarray] = {}
     if names := columns.get("numeric", []):
         out["numeric"] = np.stack([_numeric(frame[name], columns) for name in names], axis=1)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from polytask.data._arrays import MISSING_CODE, codes, input_array, instants, target_array
+from polytask.data._blocks import points
 from polytask.errors import UserError
 from polytask.tasks import Task
 
@@ -39,6 +40,8 @@ class Dataset:
     """int64 [N]: rows of one group never land in two parts of a group split."""
     times: np.ndarray | None = None
     """int64 or float64 [N]: the order of a time split."""
+    coordinates: np.ndarray | None = None
+    """float64 [N, 2]: where a row is on a plane, for a spatial split and spatial statistics."""
     stratify_on: np.ndarray | None = None
     """int64 [N]: classes of a stratified split, instead of the first classification task."""
     fixed_split: dict[str, np.ndarray] | None = None
@@ -81,6 +84,7 @@ class Dataset:
             None if self.stratify_on is None else codes("stratify_on", self.stratify_on)
         )
         self.times = None if self.times is None else instants(self.times)
+        self.coordinates = None if self.coordinates is None else points(self.coordinates)
         self._check_lengths()
         self._check_fixed_split()
 
@@ -115,6 +119,7 @@ class Dataset:
             columns=self.columns,
             groups=pick(self.groups),
             times=pick(self.times),
+            coordinates=pick(self.coordinates),
             stratify_on=pick(self.stratify_on),
             fixed_split=fixed,
             notes=list(self.notes),
@@ -149,6 +154,7 @@ class Dataset:
             "split column": {
                 "groups": self.groups,
                 "times": self.times,
+                "coordinates": self.coordinates,
                 "stratify_on": self.stratify_on,
             },
         }

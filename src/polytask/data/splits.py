@@ -12,10 +12,11 @@ from numbers import Integral, Real
 
 import numpy as np
 
+from polytask.data._blocks import blocks_of
 from polytask.data.dataset import MISSING_CODE, Dataset
 from polytask.errors import UserError, count, some, unknown
 
-KINDS = ("random", "stratified", "group", "time")
+KINDS = ("random", "stratified", "group", "time", "spatial")
 Draw = Callable[[np.ndarray, int, int, np.random.Generator], np.ndarray]
 """(rows to draw from, how many, parts that still need rows, generator) -> the rows drawn."""
 
@@ -33,13 +34,18 @@ def make_splits(
     Every row is in a part, unless a fixed split that names its training rows leaves some out.
 
     Args:
-        dataset: with `groups`, `times` or `stratify_on` where the split needs them.
+        dataset: with `groups`, `times`, `coordinates` or `stratify_on` where the split needs them.
         split: `random`; `stratified` (by `stratify_on`, else the first classification task) or
             `stratified:TASK`: every class's share of the test part is off by less than one row,
             of the others by less than two, missing labels being a class of their own;
             `group:COLUMN`: no group is in two parts, sizes as near as whole groups allow;
             `time:COLUMN`: the last rows are test, those before validation; rows of one instant
-            stay together and the seed changes nothing.
+            stay together and the seed changes nothing;
+            `spatial`, `spatial:X,Y`, `spatial:SIDE` or `spatial:X,Y:SIDE`: the map is cut into
+            squares, and each is wholly in one part, as a group is. Places are
+            `Dataset.coordinates` or the two numeric columns X and Y. SIDE is in their units, by
+            default a tenth of the longer side of the area. Take it larger than the distance over
+            which values are alike: blocks of two parts may touch.
         test_fraction: share of test rows; 0 makes the part empty. Unused when it is given.
         val_fraction: share of validation rows; 0 makes the part empty.
         seed: of the draw.
@@ -107,6 +113,12 @@ def _method(
             lambda rows, size, later, g: _latest(times, rows, size, later),
             lambda parts: _check_order(times, parts),
         )
+    if kind == "spatial":
+        blocks = blocks_of(dataset, f"{kind}:{column}" if column else kind)
+        return (
+            lambda rows, size, later, g: _whole_groups(blocks, rows, size, later, g, "block"),
+            lambda parts: _check_groups(blocks, parts, "block"),
+        )
     if column:
         raise UserError(f"a random split takes no column; found 'random:{column}'.")
     return (lambda rows, size, later, g: g.permutation(rows)[:size]), _nothing
@@ -134,14 +146,20 @@ def _stratified(
 
 
 def _whole_groups(
-    groups: np.ndarray, rows: np.ndarray, size: int, later: int, generator: np.random.Generator
+    groups: np.ndarray,
+    rows: np.ndarray,
+    size: int,
+    later: int,
+    generator: np.random.Generator,
+    what: str = "group",
 ) -> np.ndarray:
     """Whole groups of `rows` in random order while they fit into `size`; the smallest if none."""
     values, place, counts = np.unique(groups[rows], return_inverse=True, return_counts=True)
     if len(values) <= later:
+        kind, remedy = _words(what)
         raise UserError(
-            f"a group split needs a group for every part; the {len(rows)} rows to divide into "
-            f"{later + 1} parts belong to {count(len(values), 'group')}. Use another column or a "
+            f"a {kind} split needs a {what} for every part; the {len(rows)} rows to divide into "
+            f"{later + 1} parts belong to {count(len(values), what)}. Use {remedy} or a "
             f"random split."
         )
     order = generator.permutation(len(values))
@@ -171,18 +189,27 @@ def _latest(times: np.ndarray, rows: np.ndarray, size: int, later: int) -> np.nd
     return rows[times[rows] >= ordered[start]]
 
 
-def _check_groups(groups: np.ndarray, parts: dict[str, np.ndarray]) -> None:
+def _words(what: str) -> tuple[str, str]:
+    """The split that keeps groups or blocks together, and what may be tried instead."""
+    if what == "block":
+        return "spatial", "another side of the blocks (spatial:SIDE)"
+    return "group", "another column"
+
+
+def _check_groups(groups: np.ndarray, parts: dict[str, np.ndarray], what: str = "group") -> None:
     """A given test part may share groups with the rest; then the promise cannot be kept."""
     names = list(parts)
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
             both = np.intersect1d(groups[parts[first]], groups[parts[second]])
             if len(both):
-                shared = count(len(both), "group") + (" is" if len(both) == 1 else " are")
+                shared = count(len(both), what) + (" is" if len(both) == 1 else " are")
+                kind, remedy = _words(what)
+                other = f"{remedy}, " if what == "block" else ""
                 raise UserError(
                     f"{shared} in both the {first} and the given {second} rows; "
-                    f"a group split needs each on one side. Use a random split or another test "
-                    f"file."
+                    f"a {kind} split needs each on one side. Use {other}a random split or another "
+                    f"test file."
                 )
 
 

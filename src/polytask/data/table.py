@@ -34,6 +34,7 @@ def table_dataset(
     kinds: Mapping[str, str] | None = None,
     group: str | None = None,
     time: str | None = None,
+    coordinates: Sequence[str] = (),
     name: str = "table",
 ) -> Dataset:
     """A data set from a table; every remaining column becomes an input.
@@ -50,6 +51,8 @@ def table_dataset(
             `categorical` for an input.
         group: column for a group split; it is not an input.
         time: column for a time split; it is not an input.
+        coordinates: two columns that say where a row is, for a spatial split and helper tasks
+            of places. They stay inputs, unless they are dropped.
         name: of the data set.
 
     Raises:
@@ -60,7 +63,11 @@ def table_dataset(
     columns = list(frame.columns)
     drop = [drop] if isinstance(drop, str) else list(map(str, drop))
     kinds = dict(kinds or {})
-    for what, asked in (("drop", drop), ("kinds", kinds), ("group", [group]), ("time", [time])):
+    places = list(map(str, coordinates))
+    for what, asked in (
+        *(("drop", drop), ("kinds", kinds), ("group", [group]), ("time", [time])),
+        ("coordinates", places),
+    ):
         for column in asked:
             if column is not None and column not in columns:
                 raise unknown(f"column in {what}:", column, columns)
@@ -71,7 +78,11 @@ def table_dataset(
         for item in parse_targets(targets, columns)
     ]
     used = {column for item in wanted for column in item.reads(columns)}
-    for what, column in (*(("drop", c) for c in drop), ("group", group), ("time", time)):
+    for what, column in (
+        *(("drop", c) for c in drop),
+        *(("group", group), ("time", time)),
+        *(("coordinates", c) for c in places),
+    ):
         if column in used:
             raise UserError(
                 f"the column {column!r} is a target; it cannot be in {what} too. Leave it out of "
@@ -97,6 +108,9 @@ def table_dataset(
         if column is not None:
             recipe.notes.append(f"{column}: used for the {what} split, not as an input")
     metadata = recipe.to_dict() | {"group": group, "time": time}
+    if places:
+        metadata["coordinates"] = places
+        recipe.notes.append(f"{', '.join(places)}: coordinates, for the spatial split")
     inputs = transform_frame(frame, metadata)
     encoded = {task.name: values for task, values in read}
     tasks = {task.name: task for task, _ in read}
@@ -109,6 +123,7 @@ def table_dataset(
         columns=metadata,
         groups=None if group is None else _groups(frame[group]),
         times=None if time is None else _times(frame[time]),
+        coordinates=_coordinates(frame, places) if places else None,
         notes=notes + recipe.notes,
     )
 
@@ -175,6 +190,9 @@ def with_test_file(
         columns=train.columns,
         groups=_both(train_frame, test_frame, train.columns["group"], _groups),
         times=_both(train_frame, test_frame, train.columns["time"], _times),
+        coordinates=_both(
+            train_frame, test_frame, train.columns.get("coordinates"), _all_coordinates
+        ),
         fixed_split={"train": np.arange(n), "test": np.arange(n, n + len(test_frame))},
         notes=notes,
     )
@@ -242,8 +260,36 @@ def _times(series: pd.Series) -> np.ndarray:
     return found.values.to_numpy(dtype=np.float64)
 
 
-def _both(train: pd.DataFrame, test: pd.DataFrame, column: str | None, read: Any) -> Any:
-    """A split column over both tables, read as one so that codes agree."""
+def _coordinates(frame: pd.DataFrame, columns: list[str]) -> np.ndarray:
+    """float64 [N, 2] of two columns of numbers."""
+    if len(columns) != 2 or columns[0] == columns[1]:
+        raise UserError(
+            f"coordinates are {some(map(repr, columns))}; expected the names of two columns, east "
+            "and north. Name both."
+        )
+    for name in columns:
+        found = content(frame[name])
+        if found.what != "number":
+            raise UserError(
+                f"coordinate column {name!r} holds {described(found, frame[name])}; expected "
+                "numbers. Write it so, or use another column."
+            )
+        if missing := int(found.values.isna().sum()):
+            raise UserError(
+                f"coordinate column {name!r} has {count(missing, 'missing value')}; expected a "
+                "place for every row. Fill them, or leave such rows out."
+            )
+    return np.stack([content(frame[c]).values.to_numpy(np.float64) for c in columns], axis=1)
+
+
+def _all_coordinates(frame: pd.DataFrame) -> np.ndarray:
+    return _coordinates(frame, list(frame.columns))
+
+
+def _both(
+    train: pd.DataFrame, test: pd.DataFrame, column: str | list[str] | None, read: Any
+) -> Any:
+    """Split columns over both tables, read as one so that codes agree."""
     import pandas as pd
 
     if column is None:

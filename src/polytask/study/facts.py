@@ -23,7 +23,7 @@ def fingerprint(dataset: Dataset) -> str:
     arrays: dict[str, Any] = {f"input/{k}": v for k, v in dataset.inputs.items()}
     arrays |= {f"target/{k}": v for k, v in dataset.targets.items()}
     arrays |= {f"fixed/{k}": v for k, v in (dataset.fixed_split or {}).items()}
-    arrays |= {k: getattr(dataset, k) for k in ("groups", "times", "stratify_on")}
+    arrays |= {k: getattr(dataset, k) for k in ("groups", "times", "coordinates", "stratify_on")}
     for key, array in arrays.items():
         if array is not None:
             found.update(f"{key} {array.dtype} {array.shape};".encode())
@@ -123,5 +123,6 @@ def _described(task: Task) -> dict[str, Any]:
             "size": task.size,
             "classes": list(task.classes),
             "metrics": [m.name for m in task.all_metrics],
+            **({"reverse": task.reverse} if task.reverse else {}),
             "code": [c.co_code.hex() if c is not None else "" for c in codes],
         }

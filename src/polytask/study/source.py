@@ -9,6 +9,7 @@ from typing import Any
 
 from polytask import registry
 from polytask.data import Dataset, load_dataset, read_table, table_dataset
+from polytask.data._blocks import spatial_words
 from polytask.data.catalog import dataset_card
 from polytask.data.targets import parse_targets
 from polytask.errors import UserError, nearest
@@ -101,6 +102,8 @@ def _table(data: Any, targets: Any, drop: list[str], split: str, test: Any) -> D
         )
     kind, _, column = split.partition(":")
     aside: dict[str, Any] = {kind: column} if kind in ("group", "time") and column else {}
+    if kind == "spatial":
+        aside = {"coordinates": spatial_words(split)[0]}
     if test is None:
         return table_dataset(frame, targets, drop=drop, name=name, **aside)
     return with_test_file(frame, _frame(test)[0], targets, drop=drop, name=name, **aside)

@@ -28,7 +28,8 @@ CARD: dict[str, Any] = {
         "Pb": "regression: lead, mg/kg",
         "Zn": "regression: zinc, mg/kg",
     },
-    "split": "drawn by seed; split='published' gives 259 training and 100 test places",
+    "split": "drawn by seed; split='published' gives 259 training and 100 test places, and "
+    "split=spatial, without it, keeps squares of the map together",
     "address": "https://cran.r-project.org/package=gstat",
     "source": "O. Atteia, J.-P. Dubois and R. Webster, Environmental Pollution 86, 1994; in the "
     "form of P. Goovaerts, Geostatistics for Natural Resources Evaluation, 1997",
@@ -73,8 +74,8 @@ def jura(split: str | None = None) -> Dataset:
     train, test = plain(tables["jura.pred"]), plain(tables["jura.val"])
     frame = pd.concat([train, test], ignore_index=True).rename(columns=INPUTS)
     targets = dict.fromkeys(CARD["tasks"], "regression")
-    dataset = table_dataset(frame[[*INPUTS.values(), *targets]], targets, name="jura")
-    dataset.columns["coordinates"] = ["x", "y"]
+    table = frame[[*INPUTS.values(), *targets]]
+    dataset = table_dataset(table, targets, coordinates=["x", "y"], name="jura")
     dataset.notes += CARD["notes"]
     if split == "published":
         rows = np.arange(len(frame))

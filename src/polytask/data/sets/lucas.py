@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from polytask.data._blocks import square_blocks
 from polytask.data._rdata import lazy_object, plain
 from polytask.data.fetch import fetch
 from polytask.data.table import table_dataset
@@ -26,7 +27,7 @@ CARD: dict[str, Any] = {
         "log_area": "regression: natural logarithm of the total living area in square feet",
     },
     "split": "drawn by seed; split='group:block' keeps the houses of one square of the map "
-    "together, split='time:sold' tests on the last sales",
+    "together, as split='spatial:3000' does; split='time:sold' tests on the last sales",
     "address": "https://jakubnowosad.com/spData/reference/house.html",
     "source": "the auditor of Lucas County, Ohio: single-family homes sold from 1993 to 1998; "
     "from the Spatial Econometrics Toolbox of J. LeSage, in the R package spData",
@@ -62,8 +63,9 @@ COORDINATES = ["x", "y"]
 def lucas(block_km: float = 3.0) -> Dataset:
     """Lucas County houses: 25,357 homes on the map of Ohio; log price and log living area.
 
-    `Dataset.columns["coordinates"]` names the two inputs that say where a house is (metres east
-    and north, Ohio North state plane, EPSG:2834). Blocks are squares of a grid over them.
+    `Dataset.coordinates` say where a house is (metres east and north, Ohio North state plane,
+    EPSG:2834), and so do the two inputs named in `Dataset.columns["coordinates"]`. Blocks are
+    squares of a grid over them, those of a spatial split.
 
     Args:
         block_km: side of the blocks of `split="group:block"`, in kilometres.
@@ -75,11 +77,9 @@ def lucas(block_km: float = 3.0) -> Dataset:
     if not 0 < block_km < float("inf"):
         raise UserError(f"block_km of lucas is {block_km}; expected kilometres above 0.")
     frame = _table()
-    block = np.floor(frame[COORDINATES].to_numpy() / (block_km * 1000)).astype(np.int64)
-    frame["block"] = [f"{column}/{row}" for column, row in block]
+    frame["block"] = square_blocks(frame[COORDINATES].to_numpy(), block_km * 1000)
     targets = {"log_price": "regression", "log_area": "regression"}
-    dataset = table_dataset(frame, targets, group="block", name="lucas")
-    dataset.columns["coordinates"] = list(COORDINATES)
+    dataset = table_dataset(frame, targets, group="block", coordinates=COORDINATES, name="lucas")
     dataset.notes += [
         f"blocks: {frame['block'].nunique()} squares of {block_km:g} km",
         *CARD["notes"],
