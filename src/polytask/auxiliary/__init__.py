@@ -12,21 +12,47 @@ from polytask import registry
 
 if TYPE_CHECKING:
     from polytask.auxiliary._base import Addition, Construction, construct, constructed_tasks
+    from polytask.auxiliary._weights import knn_weights
+    from polytask.auxiliary.bandit import Bandit, Posterior
+    from polytask.auxiliary.construction.local_moran import LocalMoran
+    from polytask.auxiliary.construction.multiresolution_moran import MultiresolutionMoran
+    from polytask.auxiliary.labels import Association, LabelStatistics, label_statistics
+    from polytask.auxiliary.moran import local_moran, multiresolution_moran
 
 _HOME = {
     "Addition": "_base",
+    "Association": "labels",
+    "Bandit": "bandit",
     "Construction": "_base",
+    "LabelStatistics": "labels",
+    "LocalMoran": "construction.local_moran",
+    "MultiresolutionMoran": "construction.multiresolution_moran",
+    "Posterior": "bandit",
     "construct": "_base",
     "constructed_tasks": "_base",
+    "knn_weights": "_weights",
+    "label_statistics": "labels",
+    "local_moran": "moran",
+    "multiresolution_moran": "moran",
 }
 
 __all__ = [
     "Addition",
+    "Association",
+    "Bandit",
     "Construction",
+    "LabelStatistics",
+    "LocalMoran",
+    "MultiresolutionMoran",
+    "Posterior",
     "construct",
     "constructed_tasks",
     "create_auxiliary",
+    "knn_weights",
+    "label_statistics",
     "list_auxiliaries",
+    "local_moran",
+    "multiresolution_moran",
 ]
 
 

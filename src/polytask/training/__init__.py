@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from polytask.training.history import History
     from polytask.training.method import build_method
     from polytask.training.selection import Rule, make_rule
+    from polytask.training.stop_and_go import StopAndGo
+    from polytask.training.stop_tasks import TaskEarlyStopping
+    from polytask.training.task_bandit import TaskBandit
     from polytask.training.trainer import Trainer
 
 __all__ = [
@@ -22,6 +25,9 @@ __all__ = [
     "ConflictRecorder",
     "History",
     "Rule",
+    "StopAndGo",
+    "TaskBandit",
+    "TaskEarlyStopping",
     "Trainer",
     "build_method",
     "environment",
@@ -33,6 +39,9 @@ _HOME = {
     "ConflictRecorder": "conflict",
     "History": "history",
     "Rule": "selection",
+    "StopAndGo": "stop_and_go",
+    "TaskBandit": "task_bandit",
+    "TaskEarlyStopping": "stop_tasks",
     "Trainer": "trainer",
     "build_method": "method",
     "environment": "_environment",

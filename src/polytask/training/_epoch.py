@@ -41,17 +41,18 @@ class Epoch:
         return self._seconds + time.perf_counter() - self._since
 
     def train(self) -> None:
-        """Take the optimizer's steps. Raises `UserError` when no batch had a label."""
+        """Take the optimizer's steps. Raises `UserError` when every batch was left out."""
         fit, state, trainer = self.fit, self.fit.state, self.fit.trainer
         trainer.model.train()
         for inputs, targets in self._batches():
             trainer.batch = (inputs, targets)
             fit.callbacks.tell("on_batch_begin", trainer, state.batch)
+            fit.stepper.leave_out(trainer.paused)
             losses, values, step = fit.stepper.backward(inputs, targets, state)
             if not losses.values:
                 state.skipped += 1
             elif step is not None:
-                self.totals.add(values, losses.counts, step)
+                self.totals.add(values, losses.counts, step, fit.stepper.paused)
                 fit.callbacks.tell("on_grad_computed", trainer, step)
             if (state.batch + 1) % fit.settings.accumulate == 0:
                 fit.stepper.update(state)
@@ -62,9 +63,12 @@ class Epoch:
         fit.stepper.waiting.clear()  # an incomplete group of batches is not stepped on
         fit.stepper.update(state)
         if state.skipped - self._skipped == state.batch:
+            trained = [name for name in trainer.tasks if name not in trainer.paused]
+            wanted, method = fit.stepper.required, type(trainer.balancer).__name__
             raise UserError(
-                f"no batch of epoch {state.epoch} has a label of any task "
-                f"({', '.join(trainer.tasks)}); {state.batch} batches were seen. "
+                f"no batch of epoch {state.epoch} has a label of "
+                + (f"{wanted}, the main task of {method}" if wanted else "any task")
+                + f" ({', '.join(trained)}); {state.batch} batches were seen. "
                 "Check the training data and the names of its targets."
             )
 

@@ -80,7 +80,7 @@ class Fit:
         A training that has ended before, and is asked for as such, is only read.
         """
         trainer = self.trainer
-        with self._alone():
+        with self._alone(), trainer.pauses.kept():
             saved = None
             if self.saver is not None:
                 who = identity(trainer, self.train, self.val)
@@ -267,7 +267,9 @@ class Fit:
         history.chosen = {**self.selector.chosen(), "last": state.epoch}
         history.remarks = list(self.selector.remarks)
         if state.skipped:
-            history.remarks.append(f"{state.skipped} batches had no label and were skipped.")
+            wanted = self.stepper.required
+            kind = f"label of {wanted}, the main task," if wanted else "label"
+            history.remarks.append(f"{state.skipped} batches had no {kind} and were skipped.")
         if history.stopped_early:
             history.remarks.append(
                 f"ended after epoch {state.epoch} of {self.settings.epochs}: no better epoch by "

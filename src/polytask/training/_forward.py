@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from polytask.architectures import Architecture
 from polytask.errors import UserError, some
 from polytask.tasks import Task
 from polytask.training._precision import Precision, to_float32
@@ -43,13 +44,22 @@ class Forward:
         self.precision = precision
         self.with_features = "return_features" in inspect.signature(model.forward).parameters
 
-    def __call__(self, inputs: Any, features: bool = False) -> tuple[dict[str, Tensor], Features]:
-        """Outputs by task (float32), and the shared representation when asked for."""
+    def __call__(
+        self, inputs: Any, features: bool = False, without: Collection[str] = ()
+    ) -> tuple[dict[str, Tensor], Features]:
+        """Outputs by task (float32), and the shared representation when asked for.
+
+        Tasks in `without` have no output. One of our architectures does not compute what they
+        alone need; of another module the outputs are dropped.
+        """
+        tasks = [name for name in self.tasks if name not in without]
+        options: dict[str, Any] = {}
+        if without and isinstance(self.model, Architecture):
+            options["tasks"] = tasks
+        if features and self.with_features:
+            options["return_features"] = True
         with self.precision.autocast():
-            if features and self.with_features:
-                returned = self.model(inputs, return_features=True)
-            else:
-                returned = self.model(inputs)
+            returned = self.model(inputs, **options)
         shared: Features = None
         if isinstance(returned, tuple) and len(returned) == 2:
             returned, shared = returned
@@ -59,24 +69,24 @@ class Forward:
                 f"{type(returned).__name__}. Return, for example, "
                 f"{{{next(iter(self.tasks))!r}: output}}."
             )
-        missing = [name for name in self.tasks if name not in returned]
+        missing = [name for name in tasks if name not in returned]
         if missing:
             raise UserError(
                 f"the model gives no output for {some(missing, 80)}: expected outputs named "
                 f"{some(self.tasks, 80)}, found {some(returned, 80) or 'none'}. Name them as the "
                 "tasks."
             )
-        for name in self.tasks:
+        for name in tasks:
             if not isinstance(returned[name], Tensor):
                 raise UserError(
                     f"the model's output of task {name!r} is of type "
                     f"{type(returned[name]).__name__}; expected a tensor. Return the tensor "
                     "itself, with its graph."
                 )
-        return {name: to_float32(returned[name]) for name in self.tasks}, with_graph(shared)
+        return {name: to_float32(returned[name]) for name in tasks}, with_graph(shared)
 
     def losses(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Losses:
-        """Losses of the tasks with at least one label; a task without target is absent.
+        """Losses of the tasks with at least one label; one without target or output is absent.
 
         In training, early answers of the newest forward pass add their loss to their task's, and
         the model's own terms are the penalty.
@@ -84,7 +94,7 @@ class Forward:
         values, counts = {}, {}
         early: Mapping[str, list[Tensor]] = getattr(self.model, "intermediate", {})
         for name, task in self.tasks.items():
-            if name in targets:
+            if name in targets and name in outputs:
                 value, count = task.loss(outputs[name], targets[name])
                 for answer in early.get(name, ()):
                     value = value + task.loss(to_float32(answer), targets[name]).value

@@ -40,6 +40,7 @@ def identity(trainer: Trainer, train: Any, val: Any) -> dict[str, Any]:
         "train": _data(train),
         "val": None if val is None else _data(val),
     }
+    known |= {k: v for k, v in _interventions(trainer).items() if v}
     # Through JSON at once, so that it equals what is read back from a file.
     read: dict[str, Any] = json.loads(json.dumps(plain(known), default=repr))
     return read
@@ -58,7 +59,8 @@ def compare(saved: Mapping[str, Any], now: Mapping[str, Any], folder: object) ->
         for name in now["settings"]
         if (old := saved["settings"].get(name)) != (new := now["settings"][name])
     ]
-    differs += [part for part in ("tasks", "model") if saved[part] != now[part]]
+    parts = ("tasks", "model", "callbacks", "paused")
+    differs += [part for part in parts if saved.get(part) != now.get(part)]
     if differs:
         return "; ".join(differs)
     changed = [part for part in ("train", "val") if saved[part] != now[part]]
@@ -69,6 +71,11 @@ def compare(saved: Mapping[str, Any], now: Mapping[str, Any], folder: object) ->
             "data. Bring back the data it began with, or start anew with resume=False."
         )
     return None
+
+
+def _interventions(trainer: Trainer) -> dict[str, Any]:
+    """What changes a training beside its settings: callbacks that do, and pauses to begin with."""
+    return {"callbacks": trainer.callbacks.changes(), "paused": sorted(trainer.paused)}
 
 
 def _balancer(balancer: Balancer) -> dict[str, Any]:

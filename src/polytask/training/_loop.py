@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,11 +13,16 @@ from torch import Tensor, nn
 
 from polytask.architectures import Architecture
 from polytask.errors import NonFiniteError, UserError
+from polytask.kernel.shift import Closure
+from polytask.metrics import Undefined
 from polytask.optimization.base import Balancer, Step
+from polytask.optimization.main_task._main import MainTask
 from polytask.training._forward import Batch, Forward, Losses, values_of
 from polytask.training._optim import Window
 from polytask.training._precision import Precision
 from polytask.training._scores import Mean
+
+PAUSED = Undefined("the task was paused")
 
 
 @dataclass
@@ -30,7 +36,7 @@ class LoopState:
     step: int = 0
     """Optimizer steps taken."""
     skipped: int = 0
-    """Batches left out because no task had a label."""
+    """Batches left out: without a label of any task, or of the one that the method requires."""
 
     def to_dict(self) -> dict[str, int]:
         """Plain values."""
@@ -46,15 +52,26 @@ class LoopState:
 
 
 class Totals:
-    """What one epoch adds up to: mean losses, labels seen and mean weights, by task."""
+    """What one epoch adds up to: mean losses, labels seen, mean weights and pauses, by task."""
 
     def __init__(self) -> None:
         self._losses: dict[str, Mean] = {}
         self._weights: dict[str, Tensor] = {}
         self._weighed: dict[str, int] = {}
+        self._batches = 0
+        self._paused: dict[str, int] = {}
 
-    def add(self, values: Mapping[str, float], counts: Mapping[str, int], step: Step) -> None:
+    def add(
+        self,
+        values: Mapping[str, float],
+        counts: Mapping[str, int],
+        step: Step,
+        paused: Collection[str] = (),
+    ) -> None:
         """Add one batch. A loss that is not finite (policy 'skip_task') is left out."""
+        self._batches += 1
+        for name in paused:
+            self._paused[name] = self._paused.get(name, 0) + 1
         for name, value in values.items():
             if math.isfinite(value):
                 self._losses.setdefault(name, Mean()).add(value, counts[name])
@@ -69,6 +86,8 @@ class Totals:
             "losses": {name: (mean.total, mean.count) for name, mean in self._losses.items()},
             "weights": dict(self._weights),
             "weighed": dict(self._weighed),
+            "batches": self._batches,
+            "paused": dict(self._paused),
         }
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
@@ -76,15 +95,21 @@ class Totals:
         self._losses = {name: Mean(*known) for name, known in state["losses"].items()}
         self._weights = {name: known.to(device) for name, known in state["weights"].items()}
         self._weighed = dict(state["weighed"])
+        self._batches = state.get("batches", 0)
+        self._paused = dict(state.get("paused", {}))
 
     def record(self, tasks: Mapping[str, Any]) -> dict[str, Any]:
         """The epoch's part of the history, for every task."""
         means = {name: self._losses.get(name, Mean()) for name in tasks}
+        losses = {name: mean.result() for name, mean in means.items()}
+        losses |= {name: PAUSED for name, n in self._paused.items() if n == self._batches}
         weights = {name: float(w) / self._weighed[name] for name, w in self._weights.items()}
+        paused = {name: n / self._batches for name, n in self._paused.items()}
         return (
-            {f"train/{name}/loss": mean.result() for name, mean in means.items()}
+            {f"train/{name}/loss": loss for name, loss in losses.items()}
             | {f"examples/{name}": mean.count for name, mean in means.items()}
             | {f"weight/{name}": weights[name] for name in tasks if name in weights}
+            | {f"paused/{name}": paused[name] for name in tasks if name in paused}
         )
 
 
@@ -112,31 +137,47 @@ class Stepper:
         self.held_out = held_out
         self.waiting: list[dict[str, Tensor]] = []
         """Losses of the earlier batches of a step, for methods that read several."""
+        self.first: Closure | None = None
+        """Computes the losses of the first of them again."""
+        self.paused: frozenset[str] = frozenset()
+        """Tasks without a part in the running step."""
         optimizer.zero_grad(set_to_none=True)  # of whatever was computed before the fit
+
+    def leave_out(self, paused: Collection[str]) -> None:
+        """Pause these tasks, and no others, from the next step on.
+
+        A step of several batches that is under way ends with the tasks that it began with.
+        """
+        if self.settled:
+            self.paused = frozenset(paused)
 
     def backward(
         self, inputs: Any, targets: Mapping[str, Tensor], state: LoopState
     ) -> tuple[Losses, dict[str, float], Step | None]:
         """Forward and balanced backward of one batch.
 
-        No step when no task has a label, or while a method that reads several batches waits
-        for the last of them. Raises `NonFiniteError` before anything is updated.
+        No step, and no losses, when no task has a label, or not the one that the method requires;
+        no step while a method that reads several batches waits for the last of them. Raises
+        `NonFiniteError` before anything is updated.
         """
-        outputs, features = self.forward(inputs, features=True)
+        outputs, features = self.forward(inputs, features=True, without=self.paused)
         losses = self.forward.losses(outputs, targets)
-        if not losses.values:
-            return losses, {}, None
+        lacking = self.required is not None and self.required not in losses.values
+        if not losses.values or lacking:
+            return Losses({}, {}, losses.rows), {}, None
         values = values_of(losses.values)
         self._check(values, state)
         if features is None and len(values) > 1:
             self._check_statistic()
 
         def again() -> dict[str, Tensor]:
-            outputs, _ = self.forward(inputs, features=True)
+            outputs, _ = self.forward(inputs, features=True, without=self.paused)
             return self.forward.losses(outputs, targets).values
 
         several = self.balancer.batches > 1
         if several and len(self.waiting) < self.balancer.batches - 1:
+            if not self.waiting:
+                self.first = again
             self.waiting.append(losses.values)
             return losses, values, None
         self.window.before(losses.rows)
@@ -146,26 +187,37 @@ class Stepper:
                 features=features,
                 counts=losses.counts,
                 scaler=self.precision.scaler,
-                closure=again,
-                validation=self._validation if self.held_out is not None else None,
+                closure=self.first or again,
+                validation=None if self.held_out is None else self._validation(self.held_out),
                 penalty=losses.penalty,
             )
         except NonFiniteError as error:
             raise NonFiniteError(f"{str(error).rstrip('.')} ({state.where()}).") from error
         self.waiting.clear()
+        self.first = None
         return losses, values, step
+
+    @property
+    def required(self) -> str | None:
+        """The main task, where the method takes no step without it."""
+        return self.balancer.required if isinstance(self.balancer, MainTask) else None
 
     @property
     def settled(self) -> bool:
         """Whether nothing is under way that only memory holds: gradients or waiting losses."""
         return not self.window.rows and not self.waiting
 
-    def _validation(self) -> dict[str, Tensor]:
-        """Losses on the next batch of held-out data."""
-        assert self.held_out is not None
-        inputs, targets = next(self.held_out)
-        outputs, _ = self.forward(inputs)
-        return self.forward.losses(outputs, targets).values
+    def _validation(self, held_out: Iterator[Batch]) -> Closure:
+        """Computes losses on the next batch of held-out data, on that one however often."""
+        # Drawn at the first call: most steps of a method may do without.
+        batch = cache(lambda: next(held_out))
+
+        def compute() -> dict[str, Tensor]:
+            inputs, targets = batch()
+            outputs, _ = self.forward(inputs, without=self.paused)
+            return self.forward.losses(outputs, targets).values
+
+        return compute
 
     def update(self, state: LoopState) -> None:
         """Step with the gradients of the window, if any batch gave some.

@@ -117,6 +117,7 @@ def gather(fit: Fit, running: dict[str, Any] | None) -> dict[str, Any]:
         "epochs": fit.history.epochs,
         "stopped_early": fit.history.stopped_early,
         "should_stop": trainer.should_stop,
+        "paused": trainer.pauses.state_dict(),
         "scores": [asdict(scores) for scores in fit.selector.epochs],
         "remarks": fit.selector.remarks,
         "held_out": fit.held_out.drawn if fit.held_out is not None else 0,
@@ -142,6 +143,7 @@ def restore(fit: Fit, state: dict[str, Any]) -> None:
     fit.history.epochs = state["epochs"]
     fit.history.stopped_early = state["stopped_early"]
     trainer.should_stop = state["should_stop"]
+    trainer.pauses.load_state_dict(state.get("paused", {}))
     fit.selector.epochs = [Scores(**scores) for scores in state["scores"]]
     fit.selector.remarks = state["remarks"]
     fit.keeper.take_up()

@@ -45,6 +45,13 @@ class Callback:
         `step` is what the balancer returned: losses, weights and the statistic it measured.
         """
 
+    def changes(self) -> dict[str, Any]:
+        """How it changes the training, as plain values; empty for one that only watches.
+
+        A saved or finished training is taken up only by one whose callbacks change it alike.
+        """
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         """What must survive a kill: plain values and tensors, saved with every checkpoint."""
         return {}
@@ -72,6 +79,10 @@ class Callbacks:
         """Call the method of this name on every callback."""
         for callback in self:
             getattr(callback, moment)(*details)
+
+    def changes(self) -> dict[str, dict[str, Any]]:
+        """How they change the training, by class and place among its like."""
+        return {key: made for key, callback in self._named() if (made := callback.changes())}
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """The states of those that have one, by class and place among its like."""

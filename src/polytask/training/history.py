@@ -20,10 +20,11 @@ class History:
     """The record of a fit.
 
     `epochs[i]` holds the flat record of epoch `i + 1` (epochs are counted from 1): `epoch`,
-    `step` (optimizer steps so far), `seconds`, `lr`, `skipped` (batches without a label),
+    `step` (optimizer steps so far), `seconds`, `lr`, `skipped` (batches left out),
     `train/<task>/loss`, `val/<task>/<metric>`, `val/<task>/loss`, `weight/<task>` (mean weight),
-    `examples/<task>` (labels seen) and `select/<rule>` (higher is better; a mean rank is the one
-    of that moment). A value is a number or `Undefined`.
+    `examples/<task>` (labels seen), `paused/<task>` (the share of the batches stepped on that the
+    task was paused in; left out for 0) and `select/<rule>` (higher is better; a mean rank is the
+    one of that moment). A value is a number or `Undefined`.
     """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)

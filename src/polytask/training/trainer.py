@@ -18,6 +18,7 @@ from polytask.training._fit import Fit
 from polytask.training._forward import Forward, batches_on
 from polytask.training._loop import LoopState
 from polytask.training._optim import OptimizerMaker, SchedulerMaker, trainable
+from polytask.training._pauses import Pauses
 from polytask.training._precision import Precision
 from polytask.training._progress import make_progress
 from polytask.training._rules import Score
@@ -145,6 +146,7 @@ class Trainer:
         self.precision = Precision(precision, self.device)
         self.forward = Forward(self.model, self.tasks, self.precision)
         self.folder = RunFolder(out) if out is not None else None
+        self.pauses = Pauses(self.tasks, self.balancer)
         self.should_stop = False
         self.batch: tuple[Any, Mapping[str, Tensor]] | None = None
         """Inputs and targets of the running batch, on the device; for callbacks."""
@@ -169,6 +171,37 @@ class Trainer:
     def selection(self) -> tuple[str, float] | None:
         """The rule's word and its value for the newest epoch, where there is one."""
         return self._fit.selection if self._fit else None
+
+    @property
+    def paused(self) -> frozenset[str]:
+        """The tasks that take no part in training now."""
+        return self.pauses.tasks
+
+    def pause(self, *tasks: str, by: str = "user") -> None:
+        """Leave these tasks out of training from the next step on, until `unpause`.
+
+        A paused task is absent: its loss is not computed, the balancer does not see it, and
+        what serves it alone rests (with our architectures its head is not even computed). It is
+        evaluated all the same. Pauses before `fit` stay; those that callbacks make, at any
+        moment, end with the fit. A step of several batches ends with the tasks that it began
+        with. The history has `paused/<task>`, and a saved state remembers who is paused.
+
+        Args:
+            tasks: their names; one that is paused already stays so.
+            by: who pauses it. A task goes on when all who paused it have let it go.
+
+        Raises:
+            UserError: an unknown task, the last active one, the last active main task where
+                there is one, or one that the method needs to find its main task.
+        """
+        self.pauses.add(tasks, by)
+
+    def unpause(self, *tasks: str, by: str = "user") -> None:
+        """Let these tasks take part again, as far as `by` paused them.
+
+        Raises `UserError` for an unknown task.
+        """
+        self.pauses.remove(tasks, by)
 
     def fit(self, train: Any, val: Any = None) -> History:
         """Train from the model's present weights; afterwards it holds the chosen ones.
