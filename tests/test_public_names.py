@@ -2,6 +2,8 @@
 
 import ast
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,13 @@ def test_a_public_name_is_what_the_stub_says(name: str) -> None:
     assert name in dir(polytask)
     if name != "__version__":
         assert value is getattr(importlib.import_module(stubbed()[name]), name)
+
+
+def test_packages_are_attributes() -> None:
+    folders = {p.parent.name for p in STUB.parent.glob("*/__init__.py")}
+    assert set(polytask._PACKAGES) == folders - {"cli", "kernel"}
+    code = "import polytask; print(polytask.auxiliary.local_moran, polytask.relationships)"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
 def test_a_wrong_name_is_an_error() -> None:

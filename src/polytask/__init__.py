@@ -28,16 +28,25 @@ _PUBLIC = {
     "create_encoder": "polytask.architectures",
     "list_architectures": "polytask.architectures",
     "register_architecture": "polytask.architectures",
+    "create_auxiliary": "polytask.auxiliary",
+    "list_auxiliaries": "polytask.auxiliary",
     "Callback": "polytask.training",
     "Trainer": "polytask.training",
     "MultiTaskEstimator": "polytask.tabular",
     "compare": "polytask.study",
+    "select_auxiliaries": "polytask.study",
     "get_verbosity": "polytask.verbosity",
     "set_verbosity": "polytask.verbosity",
     "UserError": "polytask.errors",
     "PolytaskError": "polytask.errors",
     "NonFiniteError": "polytask.errors",
 }
+
+_PACKAGES = (
+    "architectures", "auxiliary", "data", "metrics", "optimization", "relationships", "report",
+    "spatial", "study", "tabular", "tasks", "testing", "training",
+)  # fmt: skip
+"""Found as attributes too, without an import of their own."""
 
 __all__ = ["__version__", *_PUBLIC]
 
@@ -48,6 +57,8 @@ def __getattr__(name: str) -> Any:
     """Load a public name, or a method or architecture by its class name (`polytask.PCGrad`)."""
     if name in _PUBLIC:
         value = _loaded(name)
+    elif name in _PACKAGES:
+        value = importlib.import_module(f"polytask.{name}")
     elif not name.startswith("_") and (entry := _by_class_name(name)):
         value = entry.load()
     else:

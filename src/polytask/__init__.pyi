@@ -5,6 +5,8 @@ from polytask.architectures import create_architecture as create_architecture
 from polytask.architectures import create_encoder as create_encoder
 from polytask.architectures import list_architectures as list_architectures
 from polytask.architectures import register_architecture as register_architecture
+from polytask.auxiliary import create_auxiliary as create_auxiliary
+from polytask.auxiliary import list_auxiliaries as list_auxiliaries
 from polytask.data import Dataset as Dataset
 from polytask.data import list_datasets as list_datasets
 from polytask.data import load_dataset as load_dataset
@@ -17,6 +19,7 @@ from polytask.optimization import create_method as create_method
 from polytask.optimization import list_methods as list_methods
 from polytask.optimization.gradients.conflict_free import ConFIG as ConFIG
 from polytask.study import compare as compare
+from polytask.study import select_auxiliaries as select_auxiliaries
 from polytask.tabular import MultiTaskEstimator as MultiTaskEstimator
 from polytask.tasks import Task as Task
 from polytask.training import Callback as Callback

@@ -22,7 +22,9 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class TaskLike(Protocol):
-    """What an architecture asks of a task; `places`, as of `polytask.Task`, may be there too."""
+    """What an architecture asks of a task; `places` and `reverse`, as of `polytask.Task`, may be
+    there too.
+    """
 
     @property
     def name(self) -> str:
@@ -244,7 +246,8 @@ def _outputs(tasks: Mapping[str, TaskLike] | Iterable[TaskLike]) -> dict[str, Ou
             )
         if name in outputs:
             raise UserError(f"two tasks are called {name!r}; expected different names. Rename one.")
-        outputs[name] = Output(size, tuple(getattr(task, "places", ())))
+        places, reverse = getattr(task, "places", ()), getattr(task, "reverse", 0.0)
+        outputs[name] = Output(size, tuple(places), float(reverse))
     if not outputs:
         raise UserError("an architecture needs at least one task, found none.")
     return outputs

@@ -15,6 +15,7 @@ from polytask.architectures._checks import positive_ints
 from polytask.architectures._init import seeded
 from polytask.architectures._layout import Context, pooled
 from polytask.architectures._per_task import PerTask
+from polytask.architectures._reversal import scaled_gradient
 from polytask.errors import UserError, unknown
 
 
@@ -25,6 +26,8 @@ class Output:
     size: int
     places: tuple[int, ...] = ()
     """() for one answer an item; (L,) or (H, W) for one at every place."""
+    reverse: float = 0.0
+    """What the head reads gets the task's gradient times -reverse; 0 for the gradient as it is."""
 
 
 class Head(nn.Module):
@@ -33,7 +36,7 @@ class Head(nn.Module):
     Reads [N, width], [N, width, ...] (`channel_dim` 1) or [N, ..., width] (-1); answers
     [N, output.size] or, where the task has places, [N, output.size, *places]: a map of another
     resolution is resized (bilinear in 2 dimensions); tokens answer for themselves, as many as
-    there are.
+    there are. With `output.reverse` the gradient is reversed where the head begins.
     """
 
     def __init__(
@@ -46,10 +49,13 @@ class Head(nn.Module):
             layers += [nn.Linear(before, after), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], output.size))
         self.places = output.places
+        self.reverse = output.reverse
         self.channel_dim = channel_dim
 
     def forward(self, z: Tensor, context: Context | None = None) -> Tensor:
         """Answer [N, output.size, *places]. Raises `UserError` when `z` has no such places."""
+        if self.reverse:
+            z = scaled_gradient(z, -self.reverse)
         if not self.places:
             output: Tensor = self.layers(pooled(z, self.channel_dim, context))
             return output
@@ -69,6 +75,20 @@ def resized(output: Tensor, places: Sequence[int], channel_dim: int = 1) -> Tens
         return output
     mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(places)]
     return interpolate(output, size=tuple(places), mode=mode, align_corners=False)
+
+
+class Reversed(nn.Module):
+    """A head of the user's own, with the gradient reversed where it begins."""
+
+    def __init__(self, head: nn.Module, reverse: float) -> None:
+        super().__init__()
+        self.head = head
+        self.reverse = reverse
+
+    def forward(self, z: Tensor) -> Tensor:
+        """What the head answers."""
+        output: Tensor = self.head(scaled_gradient(z, -self.reverse))
+        return output
 
 
 class Heads(PerTask):
@@ -94,9 +114,9 @@ def build_heads(
     """One head per task, on the device and in the dtype of the encoder `like`.
 
     `width` is what heads read, for all tasks or by task. `given` replaces the default head of the
-    tasks it names. Raises `UserError` for a task it names that does not exist, and for a given
-    head that shares parameters with another head or with the encoder: a task's loss would then
-    train another task's head.
+    tasks it names; the gradient is reversed there too where a task asks for it. Raises `UserError`
+    for a task it names that does not exist, and for a given head that shares parameters with
+    another head or with the encoder: a task's loss would then train another task's head.
     """
     hidden = positive_ints("head_hidden", hidden, may_be_empty=True)
     given = dict(given or {})
@@ -107,7 +127,8 @@ def build_heads(
     heads: dict[str, nn.Module] = {}
     for task, output in outputs.items():
         if task in given:
-            heads[task] = given[task]
+            own = given[task]
+            heads[task] = Reversed(own, output.reverse) if output.reverse else own
         else:
             reads = width if isinstance(width, int) else width[task]
             # On the CPU first, so that the seeded stream decides whatever the default device.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -23,6 +24,8 @@ class Addition:
     """By task name, in the form of `Dataset.targets`, [N + M, ...]: N old rows, then M new ones."""
     inputs: dict[str, np.ndarray] = field(default_factory=dict)
     """Every input of the M new rows, [M, ...]; empty when there are none."""
+    hidden: dict[str, Sequence[int]] = field(default_factory=dict)
+    """By input name (`numeric` or `categorical`), columns that no network is to read any more."""
 
     @property
     def rows(self) -> int:
@@ -89,8 +92,9 @@ def construct(
     """The data set with the targets of all recipes, and its training rows, new ones included.
 
     Recipes do not see each other's work. The rows that were there keep their numbers; the new
-    ones follow, with labels of their own recipe only. The order of time and the groups are gone:
-    the split has been made.
+    ones follow, with labels of their own recipe only. Hidden columns stay and lose their values,
+    in new rows too: preprocessing, learned from the training rows that were there before, makes
+    0 of them. The order of time, the groups and the coordinates are gone: the split has been made.
     """
     recipes = list(recipes)
     tasks = constructed_tasks(recipes, dataset)
@@ -109,17 +113,35 @@ def construct(
         for name, values in addition.inputs.items():
             inputs[name].append(values)
         before += addition.rows
+    joined = {name: np.concatenate(parts) for name, parts in inputs.items()}
+    columns = _hide(joined, dataset.columns, additions)
     extended = replace(
         dataset,
-        inputs={name: np.concatenate(parts) for name, parts in inputs.items()},
+        inputs=joined,
         targets=targets,
+        columns=columns,
         tasks={**dataset.tasks, **tasks},
         groups=None,
         times=None,
+        coordinates=None,
         stratify_on=None,
         fixed_split=None,
     )
     return extended, np.concatenate([train, np.arange(dataset.n, dataset.n + total)])
+
+
+def drawn(seed: int, name: str) -> np.random.Generator:
+    """Random numbers of the task `name` alone: those of another do not shift them."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])
+
+
+def column_names(dataset: Dataset, kind: str) -> list[str]:
+    """Names of the columns of `numeric` or `categorical`; `numeric_0`, ... where none are known."""
+    if kind not in dataset.inputs:
+        return []
+    width = dataset.inputs[kind].shape[1]
+    known = [str(name) for name in dataset.columns.get(kind, ())]
+    return known if len(known) == width else [f"{kind}_{i}" for i in range(width)]
 
 
 def without_label(shape: tuple[int, ...], like: np.ndarray) -> np.ndarray:
@@ -134,6 +156,31 @@ def _longer(target: np.ndarray, rows: int) -> np.ndarray:
     if not rows:
         return target.copy()
     return np.concatenate([target, without_label((rows, *target.shape[1:]), target)])
+
+
+def _hide(
+    inputs: dict[str, np.ndarray], columns: Mapping[str, object], additions: Iterable[Addition]
+) -> dict[str, object]:
+    """Take the values out of hidden columns, in place; `columns` with their names as unread.
+
+    Raises `UserError` when nothing is left to read.
+    """
+    unread: list[str] = []
+    hidden: dict[str, set[int]] = {}
+    for addition in additions:
+        for kind, places in addition.hidden.items():
+            hidden.setdefault(kind, set()).update(places)
+    for kind, which in hidden.items():
+        inputs[kind][:, sorted(which)] = -1 if kind == "categorical" else np.nan
+        names = columns.get(kind, ())
+        if isinstance(names, Sequence):
+            unread += [str(name) for i, name in enumerate(names) if i in which]
+    if hidden and all(len(hidden.get(kind, ())) == v.shape[-1] for kind, v in inputs.items()):
+        raise UserError(
+            "auxiliary: every input column is hidden from the network; expected some that are "
+            "left to predict from. Hide fewer, or keep them with keep_as_input=true."
+        )
+    return {**columns, "unread": unread} if unread else dict(columns)
 
 
 def _check_inputs(addition: Addition, dataset: Dataset) -> None:

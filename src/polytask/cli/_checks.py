@@ -19,7 +19,7 @@ from polytask.files import check_place
 
 KINDS = ("regression", "binary", "multiclass", "multilabel")
 TARGET_WORDS = {"kind": KINDS, "role": ("main", "auxiliary")}
-SPLITS = ("random", "stratified", "group", "time")
+SPLITS = ("random", "stratified", "group", "time", "spatial")
 SELECT = ("mean_gain", "mean_rank", "main", "loss")
 CHOICES = {
     "statistic": ("losses", "features", "tail", "exact"),
@@ -29,7 +29,7 @@ CHOICES = {
     "select": SELECT,
     "split": SPLITS,
 }
-WITH_NAME = {"split": ("stratified", "group", "time"), "select": ("main",)}
+WITH_NAME = {"split": ("stratified", "group", "time", "spatial"), "select": ("main",)}
 NEEDS_NAME = {"split": ("group", "time"), "select": ("main",)}
 
 Rule = tuple[Callable[[Any], bool], str]
@@ -53,6 +53,8 @@ RULES: dict[str, Rule] = {
     "test_fraction": FRACTION,
     "val_fraction": FRACTION,
 }
+NAMED_LISTS = {"methods": "method", "architectures": "architecture", "auxiliary": "auxiliary"}
+"""Words that take several names with arguments, and what they name."""
 UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
@@ -73,7 +75,7 @@ def check(settings: Settings) -> Settings:
             _check_choice(word, value, where)
         if isinstance(value, list):
             _check_list(value, where)
-    for word, kind in (("methods", "method"), ("architectures", "architecture")):
+    for word, kind in NAMED_LISTS.items():
         if word in settings:
             raw, where = settings[word], settings.where(word)
             rows = [{k: v} for k, v in raw.items()] if isinstance(raw, dict) else raw

@@ -18,6 +18,7 @@ RESERVED = {
     "architecture": ("encoder", "tasks", "heads", "example"),
     "encoder": ("spec",),
     "dataset": (),
+    "auxiliary": (),
 }
 """Arguments that exist in Python but are objects, which text cannot hold."""
 

@@ -25,6 +25,10 @@ EXAMPLES = {
     --drop id --methods pcgrad mgda:depth=1 --seeds 3 --epochs 20 \\
     --out runs/houses
 """,
+    "auxiliary": """Example:
+  polytask auxiliary --data yeast --main Class1 --finalists 2 --seeds 5 \\
+    --out runs/helpers
+""",
     "train": """Example:
   polytask train --data houses.csv --targets price:regression sold:binary \\
     --method pcgrad --out models/houses
@@ -95,8 +99,9 @@ Split = Annotated[
         group=DATA,
         metavar="HOW",
         help=(
-            "random, stratified[:TARGET], group:COLUMN (no group in two parts) or time:COLUMN "
-            "(the last rows are the test). [default: random]"
+            "random, stratified[:TARGET], group:COLUMN (no group in two parts), time:COLUMN "
+            "(the last rows are the test) or spatial[:X,Y][:SIDE] (no square of the map in two "
+            "parts; X and Y are columns). [default: random]"
         ),
     ),
 ]
@@ -114,6 +119,16 @@ ValFraction = Annotated[
     float | None,
     Parameter(
         group=DATA, metavar="FRACTION", help="Part of the rows for choosing. [default: 0.15]"
+    ),
+]
+Auxiliary = Annotated[
+    list[str] | None,
+    Parameter(
+        group=MODEL,
+        consume_multiple=MANY,
+        metavar="NAME[:ARG=VALUE,...]...",
+        help="Helper tasks made from the data (polytask list auxiliary), trained along and not "
+        "judged. [default: none]",
     ),
 ]
 Encoder = Annotated[

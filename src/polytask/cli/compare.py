@@ -55,6 +55,7 @@ def compare(
         ),
     ] = None,
     encoder: options.Encoder = None,
+    auxiliary: options.Auxiliary = None,
     statistic: options.Statistic = None,
     match_parameters: Annotated[
         bool | None,

@@ -24,6 +24,7 @@ KINDS = {
     "architectures": "architecture",
     "encoders": "encoder",
     "datasets": "dataset",
+    "auxiliary": "auxiliary",
 }
 WIDE = 110
 """Columns from which a screen has room for more than numbers."""
@@ -32,7 +33,10 @@ WIDE = 110
 def listing(
     what: Annotated[
         str | None,
-        Parameter(help="methods, architectures, encoders or datasets; all when left out."),
+        Parameter(
+            help="methods, architectures, encoders, datasets or auxiliary (helper tasks made from "
+            "the data); all when left out."
+        ),
     ] = None,
     pattern: Annotated[
         str, Parameter(help="A shell pattern such as '*grad*', or a part of the name.")
@@ -53,7 +57,7 @@ def listing(
     plugins: Plugins = None,
     json: options.Json = False,
 ) -> None:
-    """List methods, architectures, encoders or data sets."""
+    """List methods, architectures, encoders, data sets or helper tasks."""
     if what is not None and what not in KINDS:
         raise unknown("list", what, KINDS)
     given = {"data": data, "targets": targets, "drop": drop, "encoder": encoder}
@@ -76,7 +80,7 @@ def listing(
     for word, lines in found.items():
         if lines:
             console.print(_table(word, lines, console.width, measured))
-    if what == "architectures":
+    if what in ("architectures", "auxiliary"):
         alone = architectures.details(found[what][0]) if len(found[what]) == 1 else []
         for line in [*([architectures.legend()] if measured else []), *alone]:
             console.print(line, markup=False, highlight=False)
@@ -111,7 +115,15 @@ def row(kind: str, entry: registry.Entry) -> dict[str, Any]:
         out |= _stock(dataset_card(entry.name))
     if kind == "architecture":
         out |= architectures.facts(entry)
+    if kind == "auxiliary":
+        out |= _recipe(entry)
     return out
+
+
+def _recipe(entry: registry.Entry) -> dict[str, str]:
+    """What a recipe of helper tasks says of itself: source, what it predicts, what it asks for."""
+    said = {word: str(entry.constants.get(word, "")) for word in ("paper", "makes")}
+    return {**said, "needs": str(entry.constants.get("requires", ""))}
 
 
 def _stock(card: dict[str, Any]) -> dict[str, Any]:
@@ -158,6 +170,12 @@ def _table(what: str, lines: list[dict[str, Any]], width: int, measured: str = "
         if measured:
             return architectures.cost_table(table, lines, wide=width >= WIDE)
         return architectures.table(table, lines)
+    if what == "auxiliary":
+        for word in ("paper", "makes", "needs"):
+            table.add_column(word)
+        for line in lines:
+            table.add_row(*(line[word] for word in ("name", "paper", "makes", "needs")))
+        return table
     columns = [word for word in ("group", "needs") if any(line[word] for line in lines)]
     if what == "encoders":
         columns = []

@@ -60,6 +60,7 @@ def train(
         ),
     ] = None,
     encoder: options.Encoder = None,
+    auxiliary: options.Auxiliary = None,
     statistic: options.Statistic = None,
     epochs: Annotated[
         options.Whole,
@@ -158,6 +159,9 @@ def _fit(dataset: Dataset, settings: Settings, folder: Path, screen: Console) ->
         out=folder,
         resume="finished" if settings.get("resume", True) else False,
     )
+    if fitted.helpers:
+        names = ", ".join(fitted.helpers)
+        screen.print(f"trained along: {names}", markup=False, highlight=False, soft_wrap=True)
     scores = _test(fitted, dataset, splits)
     fitted.settings["test"] = scores
     fitted.save(folder)
@@ -166,6 +170,7 @@ def _fit(dataset: Dataset, settings: Settings, folder: Path, screen: Console) ->
         "notes": dataset.notes + left_out + history.remarks,
         "rows": {part: len(rows) for part, rows in splits.items()},
         "tasks": {name: task.to_dict() for name, task in fitted.tasks.items()},
+        "helpers": {name: task.to_dict() for name, task in fitted.helpers.items()},
         "epochs": len(history.epochs),
         "best_epoch": history.best_epoch,
         "taken_up": history.taken_up,
@@ -184,6 +189,8 @@ def _recipe(settings: Settings) -> FitSettings:
     for word in ("method", "architecture", "encoder"):
         if word in settings:
             given[word] = settings[word].plain()
+    if "auxiliary" in settings:
+        given["auxiliary"] = [choice.plain() for choice in settings["auxiliary"]]
     if "statistic" in settings:
         name, arguments = "linear", {}
         if "method" in settings:

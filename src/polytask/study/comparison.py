@@ -28,6 +28,7 @@ from polytask.study.settings import (
     check_tasks,
     check_trainer_options,
     choose_architectures,
+    choose_auxiliary,
     choose_methods,
     positive,
     rates,
@@ -45,6 +46,7 @@ def compare(
     methods: Sequence[Any] | str = DEFAULT_METHODS,
     architectures: Sequence[Any] | str = ("hard_sharing",),
     encoder: Any = None,
+    auxiliary: Sequence[Any] | str = (),
     seeds: int = 5,
     epochs: int = 20,
     batch_size: int = 256,
@@ -95,11 +97,15 @@ def compare(
             `resnet` for images and `transformer` for sequences of codes. A callable or a module
             cannot be described to other processes: such a study runs in this process, one run
             after another. So does a data set whose tasks have functions of their own.
+        auxiliary: recipes of helper tasks made from the data (`polytask.list_auxiliaries()`), names
+            or `{name: {argument: value}}`. Every network that shares trains them along; they are
+            made from each seed's training part and are not judged, and the networks of single
+            tasks do without.
         seeds: how many: seed s draws the split and the initial weights, for all alike.
         epochs: passes over the training rows of every run.
         batch_size: rows a step.
         lr: the learning rates to search.
-        split: random, stratified[:TASK], group:COLUMN or time:COLUMN.
+        split: random, stratified[:TASK], group:COLUMN, time:COLUMN or spatial[:X,Y][:SIDE].
         test: of a table, your own test table (file or DataFrame) instead of a drawn one.
         test_fraction: share of the rows that is judged on.
         val_fraction: share of the rows that is chosen by.
@@ -136,6 +142,7 @@ def compare(
     # Words first: they cost milliseconds, and a typing error should not wait for the data.
     chosen_methods = choose_methods(methods)
     chosen_architectures = choose_architectures(architectures)
+    chosen_auxiliary = choose_auxiliary(auxiliary)
     options = check_trainer_options(trainer, compare.__kwdefaults__ or ())
     for word, value in (("seeds", seeds), ("epochs", epochs), ("batch_size", batch_size)):
         positive(value, word, whole=True)
@@ -165,7 +172,7 @@ def compare(
             on_data(dataset)
         settings = Settings(
             name=dataset.name,
-            tasks=setup.task_facts(dataset),
+            tasks=setup.task_facts(dataset, chosen_auxiliary),
             fingerprint=setup.fingerprint(dataset),
             methods=chosen_methods,
             architectures=chosen_architectures,
@@ -180,6 +187,7 @@ def compare(
             select=check_select(select, dataset.tasks),
             statistic=statistic,
             boosting=setup.is_table(dataset),
+            auxiliary=chosen_auxiliary,
             trainer=options,
             plugins=tuple(found for entry in entries if (found := plugins.origin(entry))),
         )
@@ -223,6 +231,7 @@ def _arguments(
         "methods": [choice.plain() for choice in settings.methods],
         "architectures": [choice.plain() for choice in settings.architectures],
         "encoder": settings.encoder.plain(),
+        "auxiliary": [choice.plain() for choice in settings.auxiliary] or None,
         "seeds": settings.seeds,
         "epochs": settings.epochs,
         "batch_size": settings.batch_size,

@@ -90,7 +90,7 @@ class Plan:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.singles = tuple(
-            Contender(f"single-{slug(t)}", (t,), *EQUAL_WEIGHTS, True) for t in settings.tasks
+            Contender(f"single-{slug(t)}", (t,), *EQUAL_WEIGHTS, True) for t in settings.own
         )
         self.candidates = tuple(
             Contender(
@@ -277,10 +277,14 @@ class Plan:
         size = {}
         if s.parameters is not None:
             # The networks of single tasks have together what one shared network has.
-            share = s.parameters // len(s.tasks) if contender.single else s.parameters
+            share = s.parameters // len(s.own) if contender.single else s.parameters
             size = {"parameters": share}
+        helpers = {}
+        if s.auxiliary and not contender.single:
+            helpers = {"auxiliary": [choice.to_dict() for choice in s.auxiliary]}
         return {
             **size,
+            **helpers,
             "architecture": contender.architecture.to_dict(),
             "encoder": s.encoder.to_dict(),
             "method": s.method(contender.method),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polytask.report.words import listing
 from polytask.study.folder import number
-from polytask.study.plan import Outcomes, Plan
+from polytask.study.plan import Outcomes, Plan, Unit
 from polytask.study.statistics import SIGNS
 
 
@@ -21,6 +21,7 @@ def remarks(
             f"{listing(along)} {'is' if len(along) == 1 else 'are'} auxiliary: trained along, left "
             "out of Δm and of the verdict."
         )
+    said += _helpers(results, plan)
     said += _sizes(results, plan)
     said += _no_better_than_a_constant(results, chosen, plan)
     for task, reason in (chosen["delta_m"]["left_out"] if chosen else {}).items():
@@ -30,7 +31,19 @@ def remarks(
         if seeds:
             listed = ", ".join(map(str, seeds))
             said.append(f"{candidate['name']}: seed {listed} failed and is left out.")
-    return said + _rates_at_the_edge(plan, outcomes) + _busy(plan, outcomes)
+    return said + _rates_at_the_edge(plan, outcomes) + busy(plan.probes(), outcomes)
+
+
+def _helpers(results: Mapping[str, Any], plan: Plan) -> list[str]:
+    """Helper tasks that recipes made, and what they add to an epoch."""
+    if not plan.settings.auxiliary:
+        return []
+    made = listing([choice.label for choice in plan.settings.auxiliary])
+    factor = results["dataset"].get("rows_with_helpers", 1.0)
+    rows = f", with {factor:.1f} times the rows in an epoch" if factor > 1 else ""
+    return [
+        f"Networks that share train helpers made by {made}{rows}; separate networks do without."
+    ]
 
 
 def _no_better_than_a_constant(
@@ -84,12 +97,13 @@ def _rates_at_the_edge(plan: Plan, outcomes: Outcomes) -> list[str]:
     ]
 
 
-def _busy(plan: Plan, outcomes: Outcomes) -> list[str]:
-    loads = [outcomes[u.hash].get("load") for u in plan.probes() if u.hash in outcomes]
-    busy = max((load for load in loads if load is not None), default=0.0)
-    if busy <= 1.5:
+def busy(probes: Sequence[Unit], outcomes: Outcomes) -> list[str]:
+    """That other work made the measured costs rough."""
+    loads = [outcomes[u.hash].get("load") for u in probes if u.hash in outcomes]
+    highest = max((load for load in loads if load is not None), default=0.0)
+    if highest <= 1.5:
         return []
     return [
-        f"The machine was busy while costs were measured (load {busy:.1f}): "
-        "step times and the equal-time columns are rough."
+        f"The machine was busy while costs were measured (load {highest:.1f}): "
+        "step times, and what is compared at equal time, are rough."
     ]

@@ -21,7 +21,7 @@ class Yardstick:
     """The single-task scores that gains are measured from, and how intervals are made."""
 
     singles: Mapping[str, Mapping[str, Scores]]
-    """Task -> "val" and "test" -> scores by seed."""
+    """Task -> "val" and "test" -> scores by seed; without constructed helper tasks."""
     directions: Mapping[str, str]
     counted: Sequence[str]
     """The tasks that Δm averages over."""
@@ -59,7 +59,9 @@ def gain_entries(
         gained = _gain(entry["test"], yardstick, "test", task)
         known = [g for g in gained if g is not None]
         interval = paired_interval(known, redrawn=yardstick.redrawn)
-        reason = why_not(entry["test"], yardstick.singles[task]["test"])
+        # Nothing to compare a constructed helper with: no gain was to be had, so none is undefined.
+        single = yardstick.singles.get(task)
+        reason = why_not(entry["test"], single["test"]) if single else None
         entry |= {
             "gain": gained,
             "gain_mean": reason if interval.mean is None else interval.mean,
@@ -137,5 +139,7 @@ def why_not(*columns: Sequence[Any]) -> dict[str, str]:
 
 
 def _gain(scores: Scores, yardstick: Yardstick, part: str, task: str) -> list[float | None]:
+    if task not in yardstick.singles:
+        return [None] * len(scores)
     singles = [number(v) for v in yardstick.singles[task][part]]
     return gains([number(v) for v in scores], singles, yardstick.directions[task])

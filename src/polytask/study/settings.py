@@ -63,7 +63,10 @@ class Settings:
 
     name: str
     tasks: dict[str, dict[str, Any]]
-    """Task -> {"kind", "role", "metric", "direction"}; the order is the order everywhere."""
+    """Task -> {"kind", "role", "metric", "direction"}; the order is the order everywhere.
+
+    Those that a recipe makes have "constructed" as well, and come last.
+    """
     fingerprint: str
     """Hash of the data set: runs on other data are other runs."""
     methods: tuple[Choice, ...]
@@ -81,6 +84,8 @@ class Settings:
     boosting: bool = False
     parameters: int | None = None
     """What every network has, those of single tasks together included; None: as they come."""
+    auxiliary: tuple[Choice, ...] = ()
+    """Recipes of the helper tasks that are among `tasks` as "constructed"."""
     trainer: dict[str, Any] = field(default_factory=dict)
     plugins: tuple[dict[str, str], ...] = ()
     """Where the user's own architectures are, see `polytask.plugins.origin`."""
@@ -95,6 +100,11 @@ class Settings:
         if self.select.startswith("main:"):
             return (self.select.removeprefix("main:"),)
         return tuple(t for t, facts in self.tasks.items() if facts["role"] == "main")
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The tasks of the data set. Constructed ones have no network of their own."""
+        return tuple(t for t, facts in self.tasks.items() if not facts.get("constructed"))
 
     @property
     def judged(self) -> tuple[str, ...]:
@@ -154,6 +164,14 @@ def choose_methods(raw: Iterable[object] | str) -> tuple[Choice, ...]:
     found = _distinct([*plain, *asked])
     # Equal weights first: ties are decided for the simplest candidate.
     return tuple(found)
+
+
+def choose_auxiliary(raw: Iterable[object] | str | Mapping[str, Any]) -> tuple[Choice, ...]:
+    """The recipes of helper tasks, without repeats; a mapping is several names with arguments."""
+    rows: Iterable[object] = (
+        [{k: v} for k, v in raw.items()] if isinstance(raw, Mapping) else listed(raw)
+    )
+    return tuple(_distinct([choose("auxiliary", item) for item in rows]))
 
 
 def choose_architectures(raw: Iterable[object] | str) -> tuple[Choice, ...]:

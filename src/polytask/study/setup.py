@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from polytask.data.preprocess import is_molecule, is_sequence
 from polytask.errors import UserError
 from polytask.files import make_folder, write_text
 from polytask.study.facts import check_splits, facts, fingerprint
+from polytask.study.helpers import check_helpers, helper_tasks, task_fact
 from polytask.study.maker import checked_maker
 from polytask.study.settings import SHARED, Choice, Settings, choose
 from polytask.study.source import card_of, open_data
@@ -75,17 +76,14 @@ def is_table(dataset: Dataset) -> bool:
     return set(dataset.inputs) <= {"numeric", "categorical"}
 
 
-def task_facts(dataset: Dataset) -> dict[str, dict[str, Any]]:
-    """What the plan and the analysis need to know of the tasks."""
-    return {
-        name: {
-            "kind": task.kind,
-            "role": task.role,
-            "metric": task.primary.name,
-            "direction": task.primary.direction,
-        }
-        for name, task in dataset.tasks.items()
-    }
+def task_facts(dataset: Dataset, auxiliary: Sequence[Choice] = ()) -> dict[str, dict[str, Any]]:
+    """What the plan and the analysis need to know of the tasks, those of recipes behind.
+
+    Raises `UserError` for a recipe that the data set does not fit.
+    """
+    own = {name: task_fact(task) for name, task in dataset.tasks.items()}
+    made = helper_tasks(auxiliary, dataset)
+    return own | {name: {**task_fact(task), "constructed": True} for name, task in made.items()}
 
 
 def storable(dataset: Dataset) -> bool:
@@ -122,10 +120,12 @@ def check(
     splits = check_splits(
         dataset, settings.seeds, settings.split, settings.test_fraction, settings.val_fraction
     )
+    helpers = helper_tasks(settings.auxiliary, dataset)
     for contender in plan.candidates:
         # Arguments first: they cost nothing, and a rehearsal of the candidate before may.
         chosen = plan.probe(contender).config["method"]
-        build_method(chosen["name"], dataset.tasks, **chosen["arguments"])
+        build_method(chosen["name"], {**dataset.tasks, **helpers}, **chosen["arguments"])
+    made, factor = check_helpers(settings, dataset, splits) if helpers else ({}, 1.0)
     prepared = None
     for contender in plan.candidates:
         probe = plan.probe(contender)
@@ -146,7 +146,11 @@ def check(
     if settings.parameters is not None and alone.hash not in ended:
         # Of a given size the separate networks may be too small to exist; they are all alike.
         build(alone.config, prepare(alone.config, dataset), make_encoder)
-    return facts(dataset, splits, card)
+    known = facts(dataset, splits, card)
+    if made:
+        known["tasks"] |= made
+        known["dataset"]["rows_with_helpers"] = factor
+    return known
 
 
 def shared_size(settings: Settings, dataset: Dataset) -> int:
@@ -164,6 +168,7 @@ def shared_size(settings: Settings, dataset: Dataset) -> int:
         "test_fraction": settings.test_fraction,
         "val_fraction": settings.val_fraction,
         "seed": 0,
+        "auxiliary": [choice.to_dict() for choice in settings.auxiliary],
     }
     return sum(p.numel() for p in build(config, prepare(config, dataset)).parameters())
 
@@ -217,4 +222,8 @@ def plain_targets(targets: Any, tasks: Mapping[str, Mapping[str, Any]]) -> list[
     if targets is None:
         return None
     roles = {"main": "", "auxiliary": ":auxiliary"}
-    return [f"{name}:{facts['kind']}{roles[facts['role']]}" for name, facts in tasks.items()]
+    return [
+        f"{name}:{facts['kind']}{roles[facts['role']]}"
+        for name, facts in tasks.items()
+        if not facts.get("constructed")
+    ]

@@ -22,6 +22,7 @@ from polytask.data import Batches, Dataset, InputSpec, Preprocessor, make_splits
 from polytask.plugins import bring
 from polytask.study.executor import record
 from polytask.study.folder import read_json, write_json
+from polytask.study.helpers import with_helpers
 from polytask.study.matching import matched
 from polytask.tasks import Task
 from polytask.training import ConflictRecorder, Trainer, build_method
@@ -133,7 +134,11 @@ def load_data(folder: Path) -> Dataset:
 
 
 def prepare(config: Mapping[str, Any], dataset: Dataset) -> Prepared:
-    """Split by the seed, learn the preprocessing from the training rows, fit the tasks."""
+    """Split by the seed, add helper tasks, learn the preprocessing, fit the tasks.
+
+    Preprocessing and the data set's own tasks are learned from its own training rows, whatever
+    rows helper tasks add.
+    """
     splits = make_splits(
         dataset,
         split=config["split"],
@@ -141,12 +146,16 @@ def prepare(config: Mapping[str, Any], dataset: Dataset) -> Prepared:
         val_fraction=config["val_fraction"],
         seed=config["seed"],
     )
-    preprocessor = Preprocessor.fit(dataset, splits["train"])
+    train, own = splits["train"], dataset.tasks
+    if config.get("auxiliary"):
+        dataset, splits = with_helpers(config, dataset, splits)
+    preprocessor = Preprocessor.fit(dataset, train)
     names = config["tasks"]
-    tasks = {t: dataset.tasks[t].fitted(dataset.targets[t][splits["train"]]) for t in names}
+    learned = {t: train if t in own else splits["train"] for t in names}
+    tasks = {t: dataset.tasks[t].fitted(dataset.targets[t][learned[t]]) for t in names}
     if all(task.role != "main" for task in tasks.values()):
         # A network of its own for an auxiliary task is about that task.
-        tasks = {name: replace(task, role="main") for name, task in tasks.items()}
+        tasks = {name: replace(task, role="main", reverse=0.0) for name, task in tasks.items()}
     parts = {
         part: (
             preprocessor.transform({k: v[rows] for k, v in dataset.inputs.items()}),

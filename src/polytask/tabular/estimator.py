@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -41,6 +42,9 @@ class MultiTaskEstimator(BaseEstimator):
             its arguments, `{"cagrad": {"c": 0.4}}`.
         architecture: how they share, likewise.
         encoder: the network before the heads, likewise; None is `mlp`.
+        auxiliary: helper tasks made from the table (`polytask.list_auxiliaries()`), names or names
+            with arguments, as in `["quantised", {"predicting_inputs": {"columns": ["age"]}}]`.
+            They are trained along, made from the training rows, and not predicted. None: none.
         epochs, batch_size, lr, optimizer, weight_decay, scheduler, clip_norm, precision, device:
             as in `polytask.Trainer`.
         patience: end after so many epochs without a better one; None never does.
@@ -68,6 +72,7 @@ class MultiTaskEstimator(BaseEstimator):
         method: Choice = "linear",
         architecture: Choice = "hard_sharing",
         encoder: Choice | None = None,
+        auxiliary: Choice | Sequence[Choice] | None = None,
         epochs: int = 100,
         batch_size: int = 128,
         lr: float = 1e-3,
@@ -86,6 +91,7 @@ class MultiTaskEstimator(BaseEstimator):
         self.method = method
         self.architecture = architecture
         self.encoder = encoder
+        self.auxiliary = auxiliary
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
@@ -212,6 +218,7 @@ class MultiTaskEstimator(BaseEstimator):
         words = ("method", "architecture", "encoder", "epochs", "batch_size", "lr", "patience")
         return FitSettings(
             **{word: getattr(self, word) for word in (*words, "select", "seed")},
+            auxiliary=() if self.auxiliary is None else self.auxiliary,
             options={word: getattr(self, word) for word in TRAINER_WORDS},
         )
 

@@ -48,6 +48,9 @@ class Fitted:
     """Where table inputs come from (`polytask.data.transform_frame`); {} for other data."""
     settings: dict[str, Any] = field(default_factory=dict)
     """How it was trained, for the reader; predicting does not need it."""
+    helpers: dict[str, Task] = field(default_factory=dict)
+    """Helper tasks that were constructed and trained along. The network keeps their parts, which
+    in some architectures other tasks read; they are not predicted."""
 
     def outputs(self, inputs: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         """What the network answers for raw inputs, by task, on the CPU in float32.
@@ -61,11 +64,13 @@ class Fitted:
         was_training = self.network.training
         self.network.eval()
         parts: dict[str, list[Tensor]] = {name: [] for name in self.tasks}
+        # What only helpers need is not computed.
+        which = {"tasks": tuple(self.tasks)} if self.helpers else {}
         try:
             with torch.inference_mode():
                 for low in range(0, rows, step):
                     batch = {k: v[low : low + step].to(device) for k, v in prepared.items()}
-                    for name, output in self.network(batch).items():
+                    for name, output in self.network(batch, **which).items():
                         parts[name].append(output.float().cpu())
         finally:
             self.network.train(was_training)
@@ -89,6 +94,8 @@ class Fitted:
             "architecture": {"name": self.architecture[0], "arguments": self.architecture[1]},
             "settings": self.settings,
         }
+        if self.helpers:
+            card["helpers"] = {name: task.to_dict() for name, task in self.helpers.items()}
         try:
             json.dumps(card)
         except TypeError as error:
@@ -114,13 +121,17 @@ class Fitted:
                 "saving was interrupted. Save the model again."
             )
         try:
-            tasks = {name: Task.from_dict(task) for name, task in card["tasks"].items()}
+            tasks, helpers = (
+                {name: Task.from_dict(task) for name, task in card.get(part, {}).items()}
+                for part in ("tasks", "helpers")
+            )
             preprocessor = Preprocessor.from_dict(card["preprocessor"])
             encoder, architecture = (
                 (card[part]["name"], card[part]["arguments"])
                 for part in ("encoder", "architecture")
             )
-            network = build_network(preprocessor.spec, tasks, encoder, architecture)
+            every = {**tasks, **helpers}
+            network = build_network(preprocessor.spec, every, encoder, architecture)
             put(network, load_weights(path / WEIGHTS), path / WEIGHTS)
             return cls(
                 tasks,
@@ -130,6 +141,7 @@ class Fitted:
                 architecture,
                 card["columns"],
                 card["settings"],
+                helpers,
             )
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, PolytaskError):

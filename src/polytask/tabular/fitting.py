@@ -5,7 +5,7 @@ Used by `MultiTaskEstimator` and by `polytask train`, so both train in the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from polytask import registry
+from polytask.auxiliary import construct, create_auxiliary
 from polytask.data import Batches, Dataset, Preprocessor
 from polytask.data.preprocess import is_molecule, is_sequence
 from polytask.errors import UserError
@@ -41,6 +42,8 @@ class FitSettings:
     patience: int | None = 20
     select: str = "mean_gain"
     seed: int = 0
+    auxiliary: Choice | Sequence[Choice] = ()
+    """Recipes of helper tasks, made from the training rows: trained along, never predicted."""
     options: dict[str, Any] = field(default_factory=dict)
     """Any further argument of the Trainer: optimizer, weight_decay, scheduler, ..."""
 
@@ -64,9 +67,19 @@ def fit_dataset(
         NonFiniteError: training diverged; the message says in which task, step and batch.
     """
     train, val = splits["train"], splits.get("val", np.empty(0, np.int64))
-    tasks = {
-        name: task.fitted(dataset.targets[name][train]) for name, task in dataset.tasks.items()
+    own = {name: task.fitted(dataset.targets[name][train]) for name, task in dataset.tasks.items()}
+    recipes = [named("auxiliary", choice) for choice in several(settings.auxiliary)]
+    rows = train
+    if recipes:
+        made = [create_auxiliary(name, **arguments) for name, arguments in recipes]
+        dataset, rows = construct(made, dataset, train, settings.seed)
+    helpers = {
+        name: task.fitted(dataset.targets[name][rows])
+        for name, task in dataset.tasks.items()
+        if name not in own
     }
+    tasks = {**own, **helpers}
+    # From the rows that were there, not from copies that helpers add.
     preprocessor = Preprocessor.fit(dataset, train)
     encoder = named("encoder", settings.encoder or default_encoder(dataset))
     architecture = named("architecture", settings.architecture)
@@ -88,7 +101,7 @@ def fit_dataset(
             **settings.options,
         )
         history = trainer.fit(
-            batches(dataset, preprocessor, train, settings, shuffle=True),
+            batches(dataset, preprocessor, rows, settings, shuffle=True),
             batches(dataset, preprocessor, val, settings) if len(val) else None,
         )
     network.eval()
@@ -105,10 +118,13 @@ def fit_dataset(
         "patience": settings.patience,
         "select": settings.select,
         "seed": settings.seed,
+        **({"auxiliary": [plain(recipe) for recipe in recipes]} if recipes else {}),
         **settings.options,
     }
-    columns = dataset.columns
-    return Fitted(tasks, preprocessor, network, encoder, architecture, columns, record), history
+    fitted = Fitted(
+        own, preprocessor, network, encoder, architecture, dataset.columns, record, helpers
+    )
+    return fitted, history
 
 
 def batches(
@@ -164,6 +180,15 @@ def named(kind: str, choice: Choice) -> Named:
     entry = registry.find(kind, name)
     registry.check_arguments(kind, entry, arguments)
     return entry.name, arguments
+
+
+def several(choices: Choice | Sequence[Choice]) -> list[Choice]:
+    """One choice or many, as a list; a mapping is as many as it has names."""
+    if isinstance(choices, str):
+        return [choices]
+    if isinstance(choices, Mapping):
+        return [{name: arguments} for name, arguments in choices.items()]
+    return list(choices)
 
 
 def plain(choice: Named) -> Any:

@@ -38,6 +38,7 @@ def checked_fields(task: Task) -> dict[str, Any]:
         "mean": _scale(task, "mean"),
         "std": _scale(task, "std"),
         "places": _places(task),
+        "reverse": _reverse(task),
     }
 
 
@@ -140,6 +141,22 @@ def _places(task: Task) -> tuple[int, ...]:
             f"task {task.name!r}: places must be sizes such as (64, 64), or (), found {value!r}."
         )
     return sizes
+
+
+def _reverse(task: Task) -> float:
+    """The factor of gradient reversal as a float."""
+    value = task.reverse
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < 0:
+        raise UserError(
+            f"task {task.name!r}: reverse must be a finite number of at least 0, found {value!r}."
+        )
+    if value and task.role != "auxiliary":
+        raise UserError(
+            f"task {task.name!r} is {task.role} with reverse={value:g}: a task whose gradient is "
+            "reversed is to be unlearned. Give it role='auxiliary', or leave reverse out."
+        )
+    return float(value)
 
 
 def _scale(task: Task, field: str) -> float | tuple[float, ...]:

@@ -32,7 +32,10 @@ def all_metrics(kind: str, given: tuple[str | Metric, ...]) -> tuple[Metric, ...
 
 
 def to_dict(task: Task) -> dict[str, Any]:
-    """Every field as a JSON value; refuses functions, which JSON cannot hold."""
+    """Every field as a JSON value; refuses functions, which JSON cannot hold.
+
+    `reverse` only where it is in use: what tasks without it are known by stays the same.
+    """
     stored: dict[str, Any] = {field.name: getattr(task, field.name) for field in fields(task)}
     own = task.loss_function
     if own is not None and not isinstance(own, str):
@@ -52,6 +55,8 @@ def to_dict(task: Task) -> dict[str, Any]:
     for field in ("mean", "std"):
         if isinstance(stored[field], tuple):
             stored[field] = list(stored[field])
+    if not task.reverse:
+        del stored["reverse"]
     return stored
 
 

@@ -53,6 +53,10 @@ class Task:
         (multiclass), or whole rows with at least one label (custom).
     places: sizes of the axes behind a dense target, (H, W) or (L,); () for one target an item.
         `fitted` sets it. Heads built for the task answer at every place.
+    reverse: for an auxiliary task to be unlearned (an adversary): its head learns as any other,
+        and below the head its gradient is multiplied by -reverse, so that what the head reads
+        learns to hide what it needs (gradient reversal, https://arxiv.org/abs/1409.7495). 0 is
+        none. The networks of `polytask.architectures` do it, with heads of your own too.
     mean, std: what regression targets are standardised with, in target units, a number or one per
         output; `fitted` sets them. The loss is on the standardised target, so that tasks in
         different units weigh alike; metrics and `predict` are in target units.
@@ -71,6 +75,7 @@ class Task:
     metrics: tuple[str | Metric, ...] = ()
     loss_function: Callable[[Tensor, Tensor], Tensor] | str | None = None
     places: tuple[int, ...] = ()
+    reverse: float = 0.0
     mean: float | tuple[float, ...] = 0.0
     std: float | tuple[float, ...] = 1.0
 
