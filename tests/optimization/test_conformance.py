@@ -6,7 +6,13 @@ import polytask
 from polytask.testing.methods import BalancerConformance
 
 RANDOM = {"rlw", "pcgrad", "gradvac", "graddrop"}
-MAIN = {"gcs", "agem"}  # the first task is another one after a permutation
+MAIN = {
+    "gcs",
+    "agem",
+    "arml",
+    "hydalearn",
+    "ol_aux",
+}  # the first task is another one after a permutation
 
 
 def suite(name):

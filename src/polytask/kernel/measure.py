@@ -51,6 +51,11 @@ class Measured:
     They are those of the scaled losses: float16 would lose them without the scale.
     """
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many columns each of the inputs has; empty where nothing was measured."""
+        return tuple(_size(item) for item in self.inputs)
+
 
 @dataclass
 class Discovery:
@@ -407,8 +412,9 @@ def nothing_shared(problem: Problem, kind: str) -> Measured:
         raise UserError(
             f"statistic={kind!r} needs parameters that at least two tasks use, and tasks "
             f"{', '.join(problem.tasks)} share none that require a gradient (is the encoder "
-            "frozen, or run once per task under separate weights?). Unfreeze the shared part, or "
-            "use a method that needs losses only."
+            "frozen, run once per task under separate weights, or are tasks tied by a term alone, "
+            "as in soft sharing?). Unfreeze the shared part, or use a method that needs losses "
+            "only."
         )
     one = torch.ones(1, 1, device=problem.losses[0].device)
     return Measured(one, one.double(), "one task", [])

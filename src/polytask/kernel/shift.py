@@ -10,8 +10,9 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
-from polytask.errors import UserError
-from polytask.kernel.problem import Losses, total
+from polytask.errors import NonFiniteError, UserError
+from polytask.kernel.gradients import gradients
+from polytask.kernel.problem import Losses, Problem, total
 
 Closure = Callable[[], Losses]
 
@@ -115,6 +116,57 @@ def directional_derivatives(
             losses = closure()
             ends.append(read_losses(losses, tasks))
     return (ends[0] - ends[1]) / (2 * epsilon)
+
+
+def virtual_gains(
+    problem: Problem,
+    parameters: Sequence[Tensor],
+    judge: Callable[[Problem], Tensor | None],
+    length: float,
+    *,
+    module: nn.Module | None = None,
+    loss_scale: float = 1.0,
+) -> Tensor:
+    """What a step on each task alone would win: M(θ) - M(θ - length g_t), shape [T], float64.
+
+    T backward passes and T + 1 looks without a graph; every look sees the same random numbers,
+    and parameters, buffers and random states are as before afterwards, bit for bit.
+
+    Args:
+        problem: the losses of this step; their graph stays.
+        parameters: all shared parameters, the only ones that are moved.
+        judge: computes M, the number to lower, at the parameters as they are. None where it
+            cannot be known, and then all gains are 0.
+        length: of a virtual step.
+        module: see `unnoticed`; may be left out.
+        loss_scale: of float16; the losses are multiplied by it while differentiated.
+
+    Raises `NonFiniteError` when M is not finite before any step, though every loss is.
+    """
+    gains = torch.zeros(len(problem), dtype=torch.float64)
+    finite = torch.isfinite(problem.values).tolist()
+    with unnoticed(parameters, module), torch.no_grad():
+        before = judge(problem)
+    if before is None:
+        return gains
+    if not bool(torch.isfinite(before)):
+        if all(finite):
+            raise NonFiniteError(
+                f"what virtual steps are judged by is {float(before)} before any of them; nothing "
+                "was updated. Look at the data that it is computed from."
+            )
+        return gains  # the policy for losses that are not finite names the task
+    for i, loss in enumerate(problem.losses):
+        if not finite[i]:
+            continue
+        slopes = gradients(loss, parameters, loss_scale)
+        reached = [p for p, slope in zip(parameters, slopes, strict=True) if slope is not None]
+        moves = [slope * (-length / loss_scale) for slope in slopes if slope is not None]
+        with shifted(reached, moves, module), torch.no_grad():
+            after = judge(problem)
+        assert after is not None, "it was known before the step"
+        gains[i] = (before.double() - after.double()).cpu()
+    return gains
 
 
 def read_losses(losses: Losses, tasks: Sequence[str]) -> Tensor:

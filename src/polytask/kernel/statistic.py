@@ -24,15 +24,19 @@ class Statistic:
     """Inner products of the tasks' gradients, shape [T, T]."""
     jacobian: Tensor | None = None
     """One gradient a row, shape [T, n], on the losses' device."""
+    sizes: tuple[int, ...] | None = None
+    """How many of the Jacobian's columns each parameter (or tensor of the cut) has, in order."""
     cross: Tensor | None = None
     """Inner products of the gradients of one batch (rows) with those of another, [T, T]."""
     row: Tensor | None = None
     """Inner products of one vector (the main or validation gradient) with each gradient, [T]."""
+    gains: Tensor | None = None
+    """What a virtual step on each task alone wins for the one that is judged by, [T]."""
     cut: list[Tensor] | None = None
     """The shared representation, when the caller passed it."""
     generator: torch.Generator | None = None
     source: str = "losses"
-    """Which statistic the numbers are: losses, row, features, tail or exact, in words."""
+    """Which statistic the numbers are: losses, row, gains, features, tail or exact, in words."""
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -56,3 +60,8 @@ class Statistic:
         """The inner products with one vector, for methods that declared it."""
         assert self.row is not None, "the method's statistic_kind must be 'row'"
         return self.row
+
+    def need_gains(self) -> Tensor:
+        """The gains of virtual steps, for methods that declared them."""
+        assert self.gains is not None, "the method's statistic_kind must be 'gains'"
+        return self.gains

@@ -31,7 +31,7 @@ from polytask.kernel.problem import (
     log_losses,
     pose,
 )
-from polytask.kernel.shift import Closure, directional_derivatives
+from polytask.kernel.shift import Closure, directional_derivatives, virtual_gains
 from polytask.kernel.statistic import Statistic
 
 Decide = Callable[[Statistic], Tensor]
@@ -41,7 +41,7 @@ Decide = Callable[[Statistic], Tensor]
 class Settings:
     """What does not change from step to step. The words are those of `Balancer`."""
 
-    kind: Literal["losses", "row", "gramian", "cross", "jacobian"] = "losses"
+    kind: Literal["losses", "row", "gains", "gramian", "cross", "jacobian"] = "losses"
     statistic: str = "losses"
     heads: Literal["plain", "weighted"] = "weighted"
     depth: int = 2
@@ -64,8 +64,13 @@ class Given:
     counts: Mapping[str, int] | None = None
     scaler: Any = None
     closure: Closure | None = None
-    vector: Callable[[Problem, Sequence[Tensor]], Sequence[Tensor]] | None = None
-    """For 'row': the vector whose products with the gradients are wanted, on the parameters."""
+    vector: Callable[[Problem, Sequence[Tensor]], Sequence[Tensor] | None] | None = None
+    """For 'row': the vector whose products with the gradients are wanted, on the parameters.
+    None in a step that does without."""
+    judge: Callable[[Problem], Tensor | None] | None = None
+    """For 'gains': the number that virtual steps should lower; None where it is not known."""
+    length: float = 0.0
+    """For 'gains': the length of a virtual step, times the gradient."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,8 @@ def take_step(
     if bad:
         check_finite(known.losses, problem.tasks, "loss")
         if given.scaler is None:
+            if known.gains is not None:
+                check_finite(known.gains, problem.tasks, "gain of a virtual step on the loss")
             numbers = [value for value in (known.gramian, known.row) if value is not None]
             check_finite(torch.stack([_diagonal(n) for n in numbers], 1), problem.tasks, "gradient")
         # A float16 overflow: run the pass so that the scaler sees it and skips the step.
@@ -166,8 +173,8 @@ def _know(
     base = Statistic(problem.tasks, problem.values, generator=generator, cut=cut)
     if settings.kind == "losses":
         return None, replace(base, losses=base.losses.cpu())
-    if settings.kind == "row":
-        return None, _know_row(problem, given, discovery, named, base)
+    if settings.kind in ("row", "gains"):
+        return None, _know_ahead(problem, given, settings, discovery, named, loss_scale, base)
 
     def look(one: Problem) -> Measured:
         return measure(
@@ -183,7 +190,8 @@ def _know(
         )
 
     if settings.kind == "cross":
-        first, second = (look(_same_tasks(losses, problem)) for losses in given.earlier[:2])
+        pair = [*given.earlier, given.losses][:2]
+        first, second = (look(_same_tasks(losses, problem)) for losses in pair)
         table = gramian_of(first.jacobian, second.jacobian)
         values = torch.cat([base.losses[:, None], table], dim=1).cpu()
         source = f"{first.source}, two batches"
@@ -195,29 +203,42 @@ def _know(
         losses=values[:, 0],
         gramian=values[:, 1:],
         jacobian=measured.jacobian if settings.kind == "jacobian" else None,
+        sizes=measured.sizes if settings.kind == "jacobian" else None,
         source=measured.source,
     )
 
 
-def _know_row(
+def _know_ahead(
     problem: Problem,
     given: Given,
+    settings: Settings,
     discovery: Discovery,
     named: list[Tensor] | None,
+    loss_scale: float,
     base: Statistic,
 ) -> Statistic:
-    assert given.closure is not None, "checked by the balancer"
-    assert given.vector is not None, "checked by the balancer"
+    """One number a task, 'row' or 'gains', from forward passes at moved shared parameters."""
+    base = replace(base, losses=base.losses.cpu())
     parameters = named or discovery.parameters(problem, "exact", depth=1)
     if not parameters:
-        source = nothing_shared(problem, "row").source
+        source = nothing_shared(problem, settings.kind).source
         none = torch.zeros(len(problem), dtype=torch.float64)
-        return replace(base, losses=base.losses.cpu(), row=none, source=source)
+        return replace(base, row=none, gains=none, source=source)
     module = given.shared if isinstance(given.shared, nn.Module) else None
+    source = f"{settings.kind} ({sum(p.numel() for p in parameters):,} numbers)"
+    if settings.kind == "gains":
+        assert given.judge is not None, "given by the balancer"
+        gains = virtual_gains(
+            problem, parameters, given.judge, given.length, module=module, loss_scale=loss_scale
+        )
+        return replace(base, gains=gains, source=source)
+    assert given.closure is not None, "checked by the balancer"
+    assert given.vector is not None, "given by the balancer"
     vector = given.vector(problem, parameters)
+    if vector is None:
+        return base
     row = directional_derivatives(given.closure, problem.tasks, parameters, vector, module)
-    count = sum(parameter.numel() for parameter in parameters)
-    return replace(base, losses=base.losses.cpu(), row=row, source=f"row ({count:,} numbers)")
+    return replace(base, row=row, source=source)
 
 
 def _same_tasks(losses: Losses, problem: Problem) -> Problem:
@@ -291,7 +312,7 @@ def _others(problem: Problem, measured: Measured | None) -> list[Tensor] | None:
 def _not_finite(known: Statistic) -> list[str]:
     """Tasks whose loss or gradient is not finite."""
     finite = torch.isfinite(known.losses)
-    for numbers in (known.gramian, known.cross, known.row):
+    for numbers in (known.gramian, known.cross, known.row, known.gains):
         if numbers is not None:
             finite &= torch.isfinite(_diagonal(numbers))
     return [task for task, fine in zip(known.tasks, finite.tolist(), strict=True) if not fine]

@@ -56,14 +56,18 @@ class Balancer(NamedState):
         generator: the source of randomness of a random method; torch's global one by default.
     """
 
-    statistic_kind: ClassVar[Literal["losses", "row", "gramian", "cross", "jacobian"]] = "losses"
+    # The first four may also be set by an instance, before `super().__init__`: what a method needs
+    # can depend on its options. Lists that read no instance show the class's.
+    statistic_kind: Literal["losses", "row", "gains", "gramian", "cross", "jacobian"] = "losses"
+    needs: tuple[str, ...] = ()
+    """Any of closure, validation, batches, after_step, epoch, scores."""
+    batches: int = 1
+    """How many batches one step reads (with 'batches' among the needs)."""
+    inner_lr: float = 0.01
+    """For kind 'gains': the length of a virtual step."""
     default_heads: ClassVar[Heads] = "weighted"
     default_statistic: ClassVar[str] = "tail"
     default_transform: ClassVar[str] = "none"
-    needs: ClassVar[tuple[str, ...]] = ()
-    """Any of closure, validation, batches, after_step, epoch, scores."""
-    batches: ClassVar[int] = 1
-    """How many batches one step reads (with 'batches' among the needs)."""
     aliases: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -110,7 +114,7 @@ class Balancer(NamedState):
             raise UserError(f"smooth must be at least 0 and below 1, found {smooth}.")
         self.heads: Heads = heads or self.default_heads
         self.scale = scale
-        own = self.statistic_kind if self.statistic_kind in ("losses", "row") else None
+        own = self.statistic_kind if self.statistic_kind in ("losses", "row", "gains") else None
         self.statistic = own or statistic or self.default_statistic
         self.depth = 2 if depth is None else depth
         self.budget = budget if depth is None else None
@@ -143,8 +147,20 @@ class Balancer(NamedState):
         parameters: Sequence[Tensor],
         closure: Closure | None,
         validation: Closure | None,
-    ) -> Sequence[Tensor]:
-        """For kind 'row': the vector whose products with every gradient are wanted."""
+    ) -> Sequence[Tensor] | None:
+        """For kind 'row': the vector whose products with every gradient are wanted.
+
+        None in a step that does without them; the statistic's row is None then.
+        """
+        raise NotImplementedError
+
+    def judge(
+        self, problem: Problem, closure: Closure | None, validation: Closure | None
+    ) -> Tensor | None:
+        """For kind 'gains': the number that virtual steps should lower; None where not known.
+
+        It is called without a graph, before any virtual step and during each of them.
+        """
         raise NotImplementedError
 
     def backward(
@@ -179,8 +195,10 @@ class Balancer(NamedState):
             heads: overrides 'plain' or 'weighted' for this step.
             counts: labelled items a task; a task with count 0 is absent.
             scaler: a `torch.amp.GradScaler`; decisions do not depend on its scale.
-            closure: recomputes the losses on the same batch, for methods that look ahead.
-            validation: computes losses on held-out data, for methods that need them.
+            closure: recomputes the losses on the same batch, for methods that look ahead; those
+                on the first batch, for methods that read several.
+            validation: computes losses on held-out data, for methods that need them; on the same
+                batch, however often it is called in one step.
             penalty: a scalar to minimise beside the losses, as it is: it is never weighed, and no
                 statistic sees it. Its own backward pass comes on top. An architecture's terms
                 are `sum(model.penalties().values())`.
@@ -217,6 +235,8 @@ class Balancer(NamedState):
             scaler=scaler,
             closure=closure,
             vector=lambda problem, where: self.row_vector(problem, where, closure, validation),
+            judge=lambda problem: self.judge(problem, closure, validation),
+            length=self.inner_lr,
         )
         beside = [] if penalty is None else penalty_gradients(penalty, scaler)
         audited = self.audit_every > 0 and (self._count("calls") + 1) % self.audit_every == 0
@@ -341,9 +361,10 @@ class Balancer(NamedState):
             return
         check_word("statistic", statistic, ("features", "tail", "exact", "losses", "row"))
         name = type(self).__name__
-        if kind in ("losses", "row"):
+        reads = {"losses": "loss values", "row": "one row", "gains": "gains of virtual steps"}
+        if kind in reads:
             raise UserError(
-                f"{name} reads {'loss values' if kind == 'losses' else 'one row'} only, so "
+                f"{name} reads {reads[kind]} only, so "
                 f"statistic={statistic!r} has no meaning for it; leave statistic out."
             )
         if statistic in ("losses", "row"):
@@ -357,7 +378,7 @@ class Balancer(NamedState):
     ) -> None:
         name = type(self).__name__
         if "closure" in self.needs and closure is None:
-            raise missing(name, "closure")
+            raise missing(name, "closure" if self.batches == 1 else "closure of the first")
         if "validation" in self.needs and validation is None:
             raise missing(name, "validation")
         if len(batches) != self.batches:

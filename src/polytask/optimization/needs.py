@@ -9,9 +9,13 @@ LINES = {
     def closure():
         return {...}  # the same losses of the same batch, computed again
     balancer.backward(losses, closure=closure)""",
+    "closure of the first": """
+    def closure():
+        return {...}  # the losses of the first of the batches, computed again
+    balancer.backward([losses_1, ..., losses_n], closure=closure)""",
     "validation": """
     def validation():
-        return {...}  # the losses on a batch of held-out data
+        return {...}  # the losses on a batch of held-out data, one batch a step
     balancer.backward(losses, validation=validation)""",
     "batches": """
     balancer.backward([losses_1, ..., losses_n])  # the losses of n independent batches

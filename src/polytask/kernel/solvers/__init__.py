@@ -5,6 +5,7 @@ from polytask.kernel.solvers.correlation import Correlation, correlate, solve_on
 from polytask.kernel.solvers.fair import fair_weights
 from polytask.kernel.solvers.min_norm import min_norm_point
 from polytask.kernel.solvers.nonnegative_qp import nonnegative_qp
+from polytask.kernel.solvers.scaled_simplex import nearest_mixture
 
 __all__ = [
     "Correlation",
@@ -12,6 +13,7 @@ __all__ = [
     "correlate",
     "fair_weights",
     "min_norm_point",
+    "nearest_mixture",
     "nonnegative_qp",
     "solve_ones",
     "spectrum",

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from polytask.kernel.statistic import Statistic
-from polytask.optimization.base import Balancer
-from polytask.optimization.main_task._main import main_row
+from polytask.optimization.main_task._main import MainTask
 
 
-class AGEM(Balancer):
+class AGEM(MainTask):
     """Helpers lose what goes against the main task; the main gradient stays as it is.
 
     d = g_m + sum over helpers of g_a - min(0, <g_a, g_m>) / |g_m|² g_m: the projection of
@@ -34,14 +33,13 @@ class AGEM(Balancer):
     default_heads = "plain"
 
     def __init__(self, main: str | int = 0, **options: Any) -> None:
-        super().__init__(**options)
-        self.main = main
+        super().__init__(main, **options)
 
     def decide(self, statistic: Statistic) -> Tensor:
         """1 for every helper; 1 and what the projections add for the main task."""
         g = statistic.need_gramian()
         weights = torch.ones(len(g), dtype=g.dtype)
-        row = main_row(self.main, statistic.tasks, self)
+        row = self.row(statistic.tasks)
         if row is not None and bool(g[row, row] > 0):
             weights[row] -= (g[row] / g[row, row]).clamp_max(0).sum()
         return weights

@@ -14,6 +14,7 @@ from polytask.kernel.shift import Closure, shifted
 from polytask.kernel.statistic import Statistic
 from polytask.optimization.base import Balancer, Losses, check_range
 from polytask.optimization.learned import adam_step, in_first_units
+from polytask.optimization.main_task._main import check_shared, confirm_main
 
 
 class AutoLambda(Balancer):
@@ -29,7 +30,9 @@ class AutoLambda(Balancer):
     losses again, `validation` those of a held-out batch. Cost: two backward passes over this
     batch, a forward and a backward pass over the held-out one and two forward passes without a
     graph, whatever the number of tasks; five numbers of state a task. Parameters, buffers and
-    random states are restored bit for bit. Heads take the weights.
+    random states are restored bit for bit. Heads take the weights. A held-out batch without a
+    label of any primary task teaches nothing: the step keeps the weights. A training batch without
+    one is a step like any other.
 
     Deviations of the paper: the virtual step is plain gradient descent and moves the shared
     parameters only (a head serves one task, so the main effect of a weight on other tasks goes
@@ -76,9 +79,10 @@ class AutoLambda(Balancer):
         parameters: Sequence[Tensor],
         closure: Closure | None,
         validation: Closure | None,
-    ) -> Sequence[Tensor]:
+    ) -> Sequence[Tensor] | None:
         """The gradient of the primary validation loss after a virtual step on the weighted sum."""
         assert validation is not None, "checked by the balancer"
+        check_shared(problem, self.primary or (), self.discovery)
         weights = self._weights(problem.tasks, problem.values)
         # A loss that is not finite is left to the policy of the kernel, which names it.
         fine = torch.isfinite(problem.values).tolist()
@@ -91,13 +95,16 @@ class AutoLambda(Balancer):
             return [torch.zeros_like(parameter) for parameter in parameters]
         step = _gradient(torch.stack(parts).sum(), parameters, retain_graph=True)
         with shifted(parameters, [-self.inner_lr * gradient for gradient in step]):
-            return _gradient(self._primary_loss(validation()), parameters)
+            loss = self._primary_loss(validation())
+            return None if loss is None else _gradient(loss, parameters)
 
     def decide(self, statistic: Statistic) -> Tensor:
         """The current weights, which are stepped afterwards."""
         tasks = statistic.tasks
-        slope = -self.inner_lr * statistic.need_row()
-        weights = self._weights(tasks, slope)
+        weights = self._weights(tasks, statistic.losses)
+        if statistic.row is None:
+            return weights
+        slope = -self.inner_lr * statistic.row
         adam_step(self, "weight", tasks, in_first_units(self, "weight", slope), self.lr)
         self.store("weight", tasks, self._weights(tasks, slope).clamp_min(0))
         return weights
@@ -110,14 +117,20 @@ class AutoLambda(Balancer):
         start = torch.tensor(self.initial, dtype=torch.float64)
         return self.entry("weight", tasks, start.clone, like)
 
-    def _primary_loss(self, losses: Losses) -> Tensor:
+    def _primary_loss(self, losses: Losses) -> Tensor | None:
+        """The sum of the primary tasks' losses; None where the held-out batch has none of them."""
         for task in self.primary or ():
-            if task not in losses:
+            if task in losses:
+                confirm_main(task, self)
+            elif not self.has("main_seen", task):
                 raise UserError(
                     f"{unknown('primary task', task, losses)} Every primary task must be among "
                     "the losses that `validation` returns."
                 )
-        held_out = pose({task: losses[task] for task in self.primary or losses})
+        present = [task for task in self.primary or losses if task in losses]
+        if self.primary and not present:
+            return None
+        held_out = pose({task: losses[task] for task in present})
         check_finite(held_out.values, held_out.tasks, "validation loss")
         return torch.stack(held_out.losses).sum()
 
