@@ -124,7 +124,7 @@ class Settings:
 
 def reads_gradients(entry: registry.Entry) -> bool:
     """Whether `statistic=` means something to a method."""
-    return bool(entry.constants.get("statistic_kind", "losses") != "losses")
+    return entry.constants.get("statistic_kind", "losses") not in ("losses", "row")
 
 
 def choose(kind: str, raw: object) -> Choice:

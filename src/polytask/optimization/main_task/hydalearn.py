@@ -110,6 +110,8 @@ class HydaLearn(MainTask):
         self.inner_lr = inner_lr
         self.normalise = normalise
         self.smooth_gains = smooth_gains
+        # Only helpers that are judged on held-out data can be weighed in a batch without it.
+        self.steps_without_main = evaluate == "validation"
 
     def row_vector(
         self,
