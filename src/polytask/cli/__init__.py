@@ -21,6 +21,10 @@ VERBS = {
         "polytask.cli.compare:compare",
         "Compare ways to share and to balance, and say with evidence whether sharing helped.",
     ),
+    "auxiliary": (
+        "polytask.cli.auxiliary:select",
+        "Find out which helper tasks help one main task, how much, and how sure that is.",
+    ),
     "train": (
         "polytask.cli.train:train",
         "Fit one model on a table or a registered data set, and test it.",

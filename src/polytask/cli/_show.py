@@ -138,9 +138,9 @@ def show_plan(screen: Console, plan: dict[str, Any]) -> None:
             ("probe failed", "", "")
             if "error" in row
             else (
-                f"{row['run_seconds']:.1f}",
+                f"{row['run_seconds']:.1f}" if "run_seconds" in row else "",
                 f"{row['relative']:.2f}" if row.get("relative") is not None else "",
-                f"{row['parameters']:,}",
+                f"{row['parameters']:,}" if "parameters" in row else "",
             )
         )
         table.add_row(escape(row["id"]), str(row["runs"]), *measured)

@@ -14,6 +14,7 @@ from polytask.errors import UserError
 
 if TYPE_CHECKING:
     from polytask.report.merged import Studies
+    from polytask.report.selection_results import Selection
 
 
 def report(
@@ -34,10 +35,22 @@ def report(
     """Write the report of a study anew, or of several studies on one page."""
     if not runs:
         raise UserError("which studies? Name their folders, as in: polytask report runs/adult")
-    from polytask.report.html import SEVERAL, write_page
+    from polytask.report.html import SEVERAL, write_page, write_selection
+    from polytask.report.kinds import is_selection, raw_of
     from polytask.report.merged import gather
+    from polytask.report.selection_results import read_selection
     from polytask.report.words import sentence
 
+    if len(runs) == 1 and is_selection(raw_of(runs[0])):
+        selection = read_selection(runs[0])
+        assert selection.results.file is not None
+        with quiet_stdout(json):
+            page = write_selection(selection, out or selection.results.file.parent)
+        if json:
+            print(jsonlib.dumps({"report": str(page), "studies": [selected(selection)]}, indent=1))
+        else:
+            _told(page, {selection.results.name: sentence(selection.results)[0]})
+        return
     studies = gather(runs)
     if out is None:
         out = Path(studies[0].folder) if len(studies) == 1 else Path(SEVERAL)
@@ -46,11 +59,35 @@ def report(
     if json:
         print(jsonlib.dumps({"report": str(page), **told(studies)}, indent=1))
         return
+    _told(page, {study.label: sentence(study.results)[0] for study in studies})
+
+
+def _told(page: Path, verdicts: dict[str, str]) -> None:
+    """A line a study, then where the page is."""
     screen = console()
-    for study in studies:
-        line = f"{study.label}: {sentence(study.results)[0]}"
-        screen.print(line, markup=False, highlight=False)
+    for label, verdict in verdicts.items():
+        screen.print(f"{label}: {verdict}", markup=False, highlight=False)
     screen.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
+
+
+def selected(selection: Selection) -> dict[str, Any]:
+    """What `--json` says of a selection of helper tasks."""
+    from polytask.report.words import sentence
+
+    results = selection.results
+    recommended = results.section("recommended").get("helpers")
+    return {
+        "kind": "auxiliary",
+        "folder": str(results.file.parent) if results.file else "",
+        "name": results.name,
+        "complete": results.complete,
+        "failures": selection.failures,
+        "tasks": list(results.tasks),
+        "main": selection.main,
+        "verdict": sentence(results)[0],
+        "helpers": {helper.task: helper.word for helper in selection.helpers},
+        "recommended": recommended,
+    }
 
 
 def told(studies: Studies) -> dict[str, Any]:

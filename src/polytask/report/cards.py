@@ -44,12 +44,13 @@ def cards(results: Results) -> list[Card]:
             if f"{numbers.signed(centre, 1)} %" in said:
                 text = ""  # the sentence has the numbers already
         why = numbers.reason(mean) or "" if chosen else ""
-        strip = _strip((mean, low, high), limits)
-        made.append(Card(task, word, sign, tone, said, text, why, strip))
+        drawn = strip((mean, low, high), limits)
+        made.append(Card(task, word, sign, tone, said, text, why, drawn))
     return made
 
 
-def _strip(gain: tuple[Any, Any, Any], limits: Limits) -> tuple[float, float, float, float] | None:
+def strip(gain: tuple[Any, Any, Any], limits: Limits) -> tuple[float, float, float, float] | None:
+    """Zero, low, mean and high in percent of the width between the limits; None without them."""
     found = numbers.numbers(gain)
     if len(found) < 3:
         return None

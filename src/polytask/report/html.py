@@ -10,11 +10,14 @@ from markupsafe import Markup
 
 from polytask.errors import UserError
 from polytask.files import make_folder, write_text
+from polytask.report.kinds import is_selection, raw_of
 from polytask.report.merged import Studies, gather
 from polytask.report.merged_page import merged_body
 from polytask.report.names import presentable
 from polytask.report.pages import fill
 from polytask.report.results import Results
+from polytask.report.selection_page import selection_body
+from polytask.report.selection_results import Selection, read_selection
 from polytask.report.study_page import study_body
 
 Source = Mapping[str, Any] | Path | str
@@ -41,18 +44,36 @@ def write_report(results: Source | Sequence[Source], out: Path | str) -> Path:
 
     """
     sources = [results] if isinstance(results, Mapping | Path | str) else results
+    if len(sources) == 1 and is_selection(raw := raw_of(sources[0])):
+        return write_selection(read_selection(raw), Path(out))
     return write_page(gather(sources), Path(out))
 
 
 def write_page(studies: Studies, out: Path) -> Path:
     """Write studies that are already read; see `write_report`."""
-    target = out / (ONE if len(studies) == 1 else SEVERAL) if out.is_dir() else out
+    target = _target(out, ONE if len(studies) == 1 else SEVERAL)
+    page = render(studies[0].results) if len(studies) == 1 else render_several(studies)
+    return _write(page, target)
+
+
+def write_selection(selection: Selection, out: Path) -> Path:
+    """Write the page of a selection of helper tasks that is already read; see `write_report`."""
+    target = _target(out, ONE)
+    return _write(render_selection(selection), target)
+
+
+def _target(out: Path, name: str) -> Path:
+    """The file to write. Raises `UserError` when that is no page."""
+    target = out / name if out.is_dir() else out
     if target.suffix.lower() not in _ENDINGS:
         raise UserError(
             f"expected a file that ends in .html, or a folder, to write the report to; found "
             f"{str(out)!r}."
         )
-    page = render(studies[0].results) if len(studies) == 1 else render_several(studies)
+    return target
+
+
+def _write(page: str, target: Path) -> Path:
     make_folder(target.parent)
     write_text(target, page)
     return target
@@ -66,6 +87,11 @@ def render(results: Results) -> str:
 def render_several(studies: Studies) -> str:
     """The page of several studies as a string."""
     return _page(f"{len(studies)} studies", merged_body(studies))
+
+
+def render_selection(selection: Selection) -> str:
+    """The page of a selection of helper tasks as a string."""
+    return _page(selection.results.name, selection_body(selection))
 
 
 def _page(title: str, body: Markup) -> str:

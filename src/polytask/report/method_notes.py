@@ -10,7 +10,7 @@ _WITH = (
     "with t the 97.5 % quantile of Student's distribution with "
     f"n {MINUS} 1 degrees of freedom and s the standard deviation over n seeds"
 )
-_INTERVALS = {
+INTERVALS = {
     True: "Each seed draws a new test split, and such splits overlap; the variance is therefore "
     f"corrected after Nadeau and Bengio: mean ± t · s · √(1/n + n_test/n_train), {_WITH}.",
     False: "The test set is the same for every seed, so the interval covers the randomness of "
@@ -51,7 +51,7 @@ def how_made(results: Results) -> list[tuple[str, str]]:
             f"Δm = mean over tasks of ± (score {MINUS} single) / |single| {TIMES} 100. "
             "A task whose metric is undefined is left out.",
         ),
-        ("95 % interval", _INTERVALS[redrawn(results)]),
+        ("95 % interval", INTERVALS[redrawn(results)]),
         (
             "Words",
             "“Helps” and “hurts” need at least 5 seeds and a p-value below 0.05 after Holm's "

@@ -101,10 +101,10 @@ def delta_m_forests(results: Results) -> list[Forest]:
         ("At equal measured cost", lambda candidate: candidate.equal_time),
     ]
     forests = [
-        _forest(title, [(c.label, c.style, view(c), c.chosen) for c in results.candidates])
+        make_forest(title, [(c.label, c.style, view(c), c.chosen) for c in results.candidates])
         for title, view in views
     ]
-    return _one_scale([forest for forest in forests if forest.spans])
+    return one_scale([forest for forest in forests if forest.spans])
 
 
 def task_forests(results: Results) -> list[Forest]:
@@ -115,12 +115,12 @@ def task_forests(results: Results) -> list[Forest]:
         if task in results.boosting:
             gain = triple(results.boosting[task], "gain_")
             rows.append(("gradient boosting", BOOSTING_STYLE, gain, False))
-        forests.append(_forest(task, rows))
+        forests.append(make_forest(task, rows))
     # One scale makes tasks comparable, unless one wild task would flatten all the others.
     reaches = [max(abs(end) for end in forest.limits) for forest in forests if forest.spans]
     if reaches and max(reaches) > 4 * median(reaches):
         return forests
-    return _one_scale(forests)
+    return one_scale(forests)
 
 
 def versus_linear_forest(results: Results) -> Forest | None:
@@ -130,10 +130,11 @@ def versus_linear_forest(results: Results) -> Forest | None:
         for candidate in results.candidates
         if number(candidate.versus_linear[0]) is not None
     ]
-    return _forest("Against equal weights, seed by seed", rows, VERSUS) if rows else None
+    return make_forest("Against equal weights, seed by seed", rows, VERSUS) if rows else None
 
 
-def _forest(title: str, rows: Iterable[ForestEntry], axis: str = GAIN) -> Forest:
+def make_forest(title: str, rows: Iterable[ForestEntry], axis: str = GAIN) -> Forest:
+    """Rows of gains, rounded alike; the limits hold all of them and zero."""
     kept = list(rows)
     decimals = interval_decimals(interval for _, _, interval, _ in kept)
     drawn = tuple(
@@ -151,7 +152,8 @@ def _text(interval: tuple[Any, Any, Any], decimals: int) -> str:
     return f"{signed(mean, decimals)} {bracket(interval[1], interval[2], decimals)}".strip()
 
 
-def _one_scale(forests: list[Forest]) -> list[Forest]:
+def one_scale(forests: list[Forest]) -> list[Forest]:
+    """The same forests with common limits."""
     limits = _around_zero([value for forest in forests for value in forest.spans])
     return [replace(forest, limits=limits) for forest in forests]
 
@@ -180,7 +182,7 @@ def learning_curves(results: Results) -> list[Panel]:
             values = numbers(single.get("val") or [])
             level = sum(values) / len(values) if values else None
             label = f"{task.get('metric', 'metric')} {results.arrow(name)}"
-            panels.append(Panel(name, label, tuple(lines), level, _settled(lines, level)))
+            panels.append(Panel(name, label, tuple(lines), level, settled(lines, level)))
     return panels
 
 
@@ -231,7 +233,7 @@ def _line(label: str, style: Style, entry: Any) -> Line | None:
     return Line(label, style, tuple(x for x, _ in pairs), tuple(y for _, y in pairs))
 
 
-def _settled(lines: list[Line], level: float | None) -> Limits:
+def settled(lines: list[Line], level: float | None) -> Limits:
     """Limits over what follows the first quarter of training, so that its fall hides nothing."""
     values = [] if level is None else [level]
     for line in lines:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from polytask.report.kinds import is_selection
 from polytask.report.numbers import count, fixed, number, plural
 from polytask.report.results import Results, mapping
 from polytask.report.words import redrawn
@@ -71,7 +72,8 @@ def again(results: Results) -> str:
     file = f"{folder}/study.yaml" if folder else "study.yaml"
     plugins = results.raw.get("plugins")
     flag = ["--plugins", *map(str, plugins)] if isinstance(plugins, list) and plugins else []
-    return shlex.join(["polytask", "compare", file, *flag])
+    verb = "auxiliary" if is_selection(results.raw) else "compare"
+    return shlex.join(["polytask", verb, file, *flag])
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from polytask.errors import UserError
+from polytask.report.kinds import is_selection
 from polytask.report.load import load, locate
 from polytask.report.names import model_name
 from polytask.report.numbers import number
@@ -170,6 +171,11 @@ def read(results: Mapping[str, Any] | Path | str) -> Results:
     file = None if isinstance(results, Mapping) else locate(Path(results))
     raw = results if isinstance(results, Mapping) else load(Path(results))
     where = f" in {str(file)!r}" if file else ""
+    if is_selection(raw):
+        raise UserError(
+            f"expected a comparison, found a selection of helper tasks{where}; it has a page of "
+            "its own. Give it alone."
+        )
     schema = raw.get("schema", SCHEMA)
     if schema != SCHEMA:
         raise UserError(

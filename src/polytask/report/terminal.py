@@ -1,7 +1,6 @@
 """The verdict in a terminal: a panel in words, a table of tasks, a table of candidates.
 
-It fits 80 columns, leaves columns out rather than wrapping them, and stays readable where
-there is no colour and no Unicode: every sign has a word beside it and an ASCII form.
+It fits 80 columns, see `polytask.report.canvas`.
 """
 
 from __future__ import annotations
@@ -10,18 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from rich.box import ASCII2, SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, Group, RenderableType
-from rich.measure import Measurement
-from rich.panel import Panel
 from rich.table import Table
-from rich.text import Text
 
+from polytask.report.canvas import TONES, Canvas
+from polytask.report.kinds import is_selection, raw_of
 from polytask.report.numbers import (
     DASH,
-    MINUS,
-    THIN,
-    TIMES,
     bracket,
     column_decimals,
     fixed,
@@ -36,15 +30,6 @@ from polytask.report.numbers import (
 from polytask.report.results import Results, mapping, read
 from polytask.report.words import DIRECTION, incomplete, remarks, sentence, verdict_of
 
-_TONES = {"good": "green", "bad": "red", "none": "dim"}
-_ASCII = str.maketrans(
-    {
-        "Δ": "delta-", "±": "+-", MINUS: "-", TIMES: "x", "↑": "(max)", "↓": "(min)", DASH: "-",
-        THIN: " ", "▲": "+", "△": "+", "▼": "-", "▽": "-", "●": "=", "○": "?", "“": '"',
-        "”": '"', "…": "...", "·": "-",
-    }
-)  # fmt: skip
-
 
 class Verdict:
     """A rich renderable that lays itself out for the width it is given."""
@@ -57,29 +42,19 @@ class Verdict:
         yield _Layout(self.results, console, options).everything()
 
 
-class _Layout:
+class _Layout(Canvas):
     """One drawing of the results for one width and one alphabet."""
 
     def __init__(self, results: Results, console: Console, options: ConsoleOptions) -> None:
+        super().__init__(console, options)
         self.results = results
-        self.console = console
-        self.options = options
-        self.width = options.max_width
-        self.ascii_only = options.ascii_only
-
-    def text(self, words: object, style: str = "") -> Text:
-        """Text that is never read as markup and holds nothing a terminal would obey."""
-        said = "".join(c if c.isprintable() or c in "\n" + THIN else "\ufffd" for c in str(words))
-        if self.ascii_only:
-            said = said.translate(_ASCII).encode("ascii", "replace").decode("ascii")
-        return Text(said, style=style)
 
     def everything(self) -> RenderableType:
         results = self.results
         parts: list[RenderableType] = []
         if warning := incomplete(results):
             parts += [self.text(f"Incomplete. {warning}", "yellow"), self.text("")]
-        parts.append(self.panel())
+        parts.append(self.panel(results.name, *sentence(results)))
         if results.tasks:
             name = results.chosen.label if results.chosen else "no candidate yet"
             title = f"Tasks: {name} against single-task on test (positive = better)"
@@ -90,26 +65,6 @@ class _Layout:
             parts += [self.text(title, "bold"), self.candidate_table()]
         parts += [self.text(line, "dim") for line in self.footer()]
         return Group(*parts)
-
-    def panel(self) -> RenderableType:
-        first, more = sentence(self.results)
-        lines = [self.text(first, "bold")]
-        lines += [self.text(more)] if more else []
-        return Panel(
-            Group(*lines),
-            title=self.text(self.results.name),
-            title_align="left",
-            width=min(self.width, 100),
-            box=ASCII2 if self.ascii_only else Panel("").box,
-        )
-
-    def table(self) -> Table:
-        return Table(box=ASCII2 if self.ascii_only else SIMPLE_HEAD, pad_edge=False)
-
-    def fits(self, table: Table) -> bool:
-        """Whether the table has room for every name and number in one line."""
-        wanted = Measurement.get(self.console, self.options.update(max_width=1000), table)
-        return wanted.maximum <= self.width
 
     def task_table(self, scores: bool = False) -> Table:
         """Verdict and gain of the chosen candidate, one row per task; with its scores if asked."""
@@ -128,7 +83,7 @@ class _Layout:
             word, sign, tone, _ = verdict_of(results, task)
             row = [
                 self.text(task),
-                self.text(f"{sign} {word}", _TONES[tone]),
+                self.text(f"{sign} {word}", TONES[tone]),
                 self.text(_interval(gain, decimals) if chosen else DASH),
             ]
             if scores and chosen is not None:
@@ -214,12 +169,17 @@ def _rank(value: Any) -> str:
     return _plain(value, 1)
 
 
-def verdict_renderable(results: Mapping[str, Any] | Path | str) -> Verdict:
+def verdict_renderable(results: Mapping[str, Any] | Path | str) -> Any:
     """What `rich` prints for a study: a dict of results, a `results.json` or its folder.
 
     Raises:
         UserError: `results` are not a study's results.
     """
+    if is_selection(raw := raw_of(results)):
+        from polytask.report.selection_results import read_selection
+        from polytask.report.selection_terminal import SelectionVerdict
+
+        return SelectionVerdict(read_selection(raw))
     return Verdict(read(results))
 
 

@@ -1,6 +1,7 @@
-"""Studies: many runs of one question, judged with intervals. `polytask.compare` lives here.
+"""Studies: many runs of one question, judged with intervals.
 
-Importing this package costs nothing; its names are loaded at first use.
+`polytask.compare` and `polytask.select_auxiliaries` live here. Importing this package costs
+nothing; its names are loaded at first use.
 """
 
 from __future__ import annotations
@@ -10,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from polytask.study.comparison import compare
     from polytask.study.result import StudyResult
+    from polytask.study.selection import select_auxiliaries
 
-__all__ = ["StudyResult", "compare"]
+__all__ = ["StudyResult", "compare", "select_auxiliaries"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "select_auxiliaries":
+        from polytask.study.selection.selection import select_auxiliaries
+
+        return select_auxiliaries
     if name in __all__:
         from polytask.study import comparison
 

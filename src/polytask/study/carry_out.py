@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shlex
 import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from polytask.data import stored
 from polytask.errors import PolytaskError, UserError
@@ -28,11 +30,23 @@ INPUTS = ("numeric", "categorical")
 MARK = "fingerprint.json"
 
 
-@dataclass
-class Study:
-    """A study whose settings are known and checked."""
+class Planned(Protocol):
+    """A plan of some kind of study."""
 
-    plan: Plan
+    settings: Settings
+
+
+P = TypeVar("P", bound=Planned)
+
+
+@dataclass
+class Runs(ABC, Generic[P]):
+    """A study whose settings are known and checked: its folder, its runs, its conclusion.
+
+    Subclasses say which runs there are and what they show.
+    """
+
+    plan: P
     dataset: Dataset
     facts: dict[str, Any]
     out: Path
@@ -41,33 +55,30 @@ class Study:
     progress: bool
     command: str | None = None
 
+    @abstractmethod
+    def total(self) -> int:
+        """Runs when none fails, probes included."""
+
+    @abstractmethod
+    def done(self, ended: Mapping[str, Outcome]) -> int:
+        """How many of these the folder holds already."""
+
+    @abstractmethod
+    def carry_out(self, pool: Processes | Here, ended: dict[str, Outcome], shown: Progress) -> None:
+        """Carry out what is missing; outcomes are added to `ended`."""
+
+    @abstractmethod
+    def analysis(self, ended: Mapping[str, Outcome]) -> dict[str, Any]:
+        """What `results.json` holds besides its heading; "verdict" and "complete" at least."""
+
     def run(self, pool: Processes | Here) -> StudyResult:
         """Run what is missing, then analyse."""
         self._open()
         ended = finished(self.out)
-        probes = self.plan.probes()
-        mine = {unit.hash for unit in probes + self.plan.boosting()}
-        total = self.plan.total + len(probes)
-        done = sum(h in mine or o["kind"] == "train" for h, o in ended.items())
+        total = self.total()
         try:
-            with Progress(total, min(done, total), bar=self.progress) as shown:
-                shown.say("measuring costs")
-                pool.run(
-                    lambda known: [unit for unit in probes if unit.hash not in known],
-                    self.out,
-                    ended,
-                    workers=1,
-                    deadline=self.deadline,
-                    watch=shown.ended,
-                )
-                shown.say("training")
-                pool.run(
-                    self.plan.startable,
-                    self.out,
-                    ended,
-                    deadline=self.deadline,
-                    watch=shown.ended,
-                )
+            with Progress(total, min(self.done(ended), total), bar=self.progress) as shown:
+                self.carry_out(pool, ended, shown)
         except KeyboardInterrupt as stop:
             self._conclude(ended)
             kept = sum("error" not in o for o in ended.values())
@@ -109,12 +120,44 @@ class Study:
             results["plugins"] = files
         if self.command:
             results["command"] = self.command
-        results |= analyse(self.plan, self.facts, ended)
+        results |= self.analysis(ended)
         write_json(self.out / "results.json", results)
         report = setup.write_report(results, self.out / "report.html")
         return StudyResult(
             results, self.out, report, results["verdict"]["sentence"], results["complete"]
         )
+
+
+class Study(Runs[Plan]):
+    """A comparison."""
+
+    def total(self) -> int:
+        """Runs when none fails, probes included."""
+        return self.plan.total + len(self.plan.probes())
+
+    def done(self, ended: Mapping[str, Outcome]) -> int:
+        """How many of these the folder holds already."""
+        mine = {unit.hash for unit in self.plan.probes() + self.plan.boosting()}
+        return sum(h in mine or o["kind"] == "train" for h, o in ended.items())
+
+    def carry_out(self, pool: Processes | Here, ended: dict[str, Outcome], shown: Progress) -> None:
+        """Measure costs one after another, then train."""
+        probes = self.plan.probes()
+        common: dict[str, Any] = {"deadline": self.deadline, "watch": shown.ended}
+        shown.say("measuring costs")
+        pool.run(
+            lambda known: [unit for unit in probes if unit.hash not in known],
+            self.out,
+            ended,
+            workers=1,
+            **common,
+        )
+        shown.say("training")
+        pool.run(self.plan.startable, self.out, ended, **common)
+
+    def analysis(self, ended: Mapping[str, Outcome]) -> dict[str, Any]:
+        """What `results.json` holds besides its heading."""
+        return analyse(self.plan, self.facts, ended)
 
 
 def plugin_files(settings: Settings) -> list[str]:
