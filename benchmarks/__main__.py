@@ -9,6 +9,11 @@ PROGRAMS = {
     "step_cost": "benchmarks.step_cost.run",
     "solvers": "benchmarks.step_cost.solvers",
     "statistics": "benchmarks.statistics.run",
+    "architectures": "benchmarks.architectures.run",
+    "arml": "benchmarks.auxiliary.arml",
+    "hydalearn": "benchmarks.auxiliary.hydalearn",
+    "selection": "benchmarks.auxiliary.selection",
+    "sxl": "benchmarks.auxiliary.sxl",
 }
 
 

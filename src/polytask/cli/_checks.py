@@ -41,6 +41,8 @@ RULES: dict[str, Rule] = {
     "seeds": AT_LEAST_ONE,
     "epochs": AT_LEAST_ONE,
     "batch_size": AT_LEAST_ONE,
+    "finalists": AT_LEAST_ONE,
+    "rounds": AT_LEAST_ONE,
     "workers": AT_LEAST_ONE,
     "accumulate": AT_LEAST_ONE,
     "patience": AT_LEAST_ONE,

@@ -203,13 +203,6 @@ def check_main(settings: Settings) -> None:
             "which task is to be helped? Name it with --main TARGET; its candidates are the other "
             "targets of the data"
         )
-    rules = {"finalists": 1, "rounds": 1}
-    for word, least in rules.items():
-        if word in settings and settings[word] < least:
-            where = settings.where(word)
-            raise UserError(
-                f"{where} should be a whole number of at least {least}, found {settings[word]}"
-            )
     if settings["main"] in settings.get("candidates", ()):
         raise UserError(
             f"{settings.where('candidates')}: {settings['main']!r} is the main task, which cannot "

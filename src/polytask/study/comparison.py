@@ -147,7 +147,7 @@ def compare(
     for word, value in (("seeds", seeds), ("epochs", epochs), ("batch_size", batch_size)):
         positive(value, word, whole=True)
     grid = rates(lr)
-    limit = positive(workers, "workers", whole=True) if workers is not None else _processors()
+    limit = positive(workers, "workers", whole=True) if workers is not None else processors()
     deadline = began + positive(max_time, "max_time") if max_time is not None else float("inf")
     folder = Path(out) if out is not None else None
 
@@ -160,7 +160,7 @@ def compare(
     with contextlib.ExitStack() as stack:
         pool: Processes | Here | None = None
         if not here:
-            used = _modules("method", chosen_methods) + _modules(
+            used = modules("method", chosen_methods) + modules(
                 "architecture", chosen_architectures
             )
             preload = (*PRELOAD, "sklearn.ensemble", *used)
@@ -248,13 +248,13 @@ def _arguments(
     return {k: v for k, v in (plain | dict(settings.trainer)).items() if v is not None}
 
 
-def _modules(kind: str, choices: Sequence[Choice]) -> tuple[str, ...]:
+def modules(kind: str, choices: Sequence[Choice]) -> tuple[str, ...]:
     """Where the chosen entries live; the user's own are imported by the runs alone."""
     entries = [registry.find(kind, choice.name) for choice in choices]
     return tuple(entry.module for entry in entries if entry.thing is None)
 
 
-def _processors() -> int:
+def processors() -> int:
     """CPUs this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -276,14 +276,16 @@ def check_folder(out: Path) -> Path:
     return out
 
 
-def check_trainer_options(options: Mapping[str, Any], words: Iterable[str] = ()) -> dict[str, Any]:
+def check_trainer_options(
+    options: Mapping[str, Any], words: Iterable[str] = (), who: str = "compare"
+) -> dict[str, Any]:
     """Options handed to every Trainer; an unknown word, or one that is no JSON, is an error.
 
-    `words` are the further words that could have been meant.
+    `words` are the further words of the function `who` that could have been meant.
     """
     for word, value in options.items():
         if word not in TRAINER_OPTIONS:
-            raise unknown("option of compare", word, [*TRAINER_OPTIONS, *words])
+            raise unknown(f"option of {who}", word, [*TRAINER_OPTIONS, *words])
         if not isinstance(value, int | float | str | bool | None):
             raise UserError(
                 f"{word}: expected a plain value, found {type(value).__name__}. Use a word or a "

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from polytask import plugins, registry
 from polytask.files import locked
-from polytask.study.comparison import _modules as modules
-from polytask.study.comparison import _processors as processors
+from polytask.study.comparison import modules, processors
 from polytask.study.executor import PRELOAD, Here, Processes
 from polytask.study.folder import finished
 from polytask.study.plan import slug
@@ -149,7 +148,8 @@ def select_auxiliaries(
         choose_one("architecture", architecture),
     )
     constructed = choose_auxiliary(auxiliary)
-    options = check_trainer_options(trainer, select_auxiliaries.__kwdefaults__ or ())
+    words = select_auxiliaries.__kwdefaults__ or ()
+    options = check_trainer_options(trainer, words, "select_auxiliaries")
     whole = {"seeds": seeds, "epochs": epochs, "batch_size": batch_size}
     for word, value in (whole | ({} if rounds is None else {"rounds": rounds})).items():
         positive(value, word, whole=True)

@@ -1,0 +1,1 @@
+"""Ways of sharing against each other on four real data sets."""
