@@ -83,7 +83,7 @@ LOOPS = [
     made(
         "a misspelt method",
         lambda: create_method("pcgard"),
-        "Known: agem || unknown method 'pcgard' || did you mean 'pcgrad'?",
+        "Known: adaloss || unknown method 'pcgard' || did you mean 'pcgrad'?",
     ),
     made(
         "an argument that it lacks",

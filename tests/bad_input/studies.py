@@ -82,7 +82,7 @@ STUDIES = [
     ),
     study(
         "a misspelt method",
-        "Known: agem || unknown method 'pcgrd' || did you mean 'pcgrad'?",
+        "Known: adaloss || unknown method 'pcgrd' || did you mean 'pcgrad'?",
         methods=["pcgrd"],
     ),
     study(

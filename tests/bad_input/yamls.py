@@ -40,7 +40,7 @@ YAMLS = [
     ),
     study("a list for one value", "+epochs: [3, 4]", "a whole number || [3, 4] || give one value"),
     study("a mapping for one value", "+epochs: {max: 3}", "a whole number || {'max': 3} || --help"),
-    study("a number for a name", "+methods: 3", "Known: agem, || unknown method '3' || in all)"),
+    study("a number for a name", "+methods: 3", "Known: adaloss, || unknown method '3' || in all)"),
     study("no methods", "+methods: []", "at least one value || methods in study.yaml || --help"),
     study(
         "a method of nothing",
