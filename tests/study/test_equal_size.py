@@ -28,6 +28,7 @@ def test_a_plan_says_how_many_parameters_only_when_asked() -> None:
     assert wanted["probe-hard_sharing-linear"] == 900
 
 
+@pytest.mark.slow
 def test_a_study_at_equal_size(patients, tmp_path) -> None:
     found = compare(patients, out=tmp_path / "s", match_parameters=True, **QUICK).results
     sizes = {c["architecture"]: c["cost"]["parameters"] for c in found["candidates"]}
