@@ -160,9 +160,7 @@ def compare(
     with contextlib.ExitStack() as stack:
         pool: Processes | Here | None = None
         if not here:
-            used = modules("method", chosen_methods) + modules(
-                "architecture", chosen_architectures
-            )
+            used = modules("method", chosen_methods) + modules("architecture", chosen_architectures)
             preload = (*PRELOAD, "sklearn.ensemble", *used)
             pool = stack.enter_context(Processes(limit, preload=preload))
             if dry_run or folder is None or not (folder / "results.json").exists():
