@@ -32,7 +32,7 @@ SETS: dict[str, dict[str, Any]] = {
         "data": {"multi_mnist": {"rows": 3500}},
         "encoder": {"resnet": {"width": 8}},
         "epochs": 8,
-        "seeds": 5,
+        "seeds": 3,
         "batch_size": 64,
     },
     "earth_dense": {

@@ -76,15 +76,21 @@ def interpolated() -> Iterator[tuple[str, float | str]]:
             yield name, str(why)
 
 
-def filled_in(seed: int) -> Iterator[tuple[str, float | str]]:
-    """Yield (network, test RMSE in metres), or the reason why it has none."""
+def filled_in(seed: int, unit: str) -> Iterator[tuple[str, float | str]]:
+    """Yield (network, test RMSE in metres), or the reason why it has none.
+
+    `unit` of a tile's heights is 'tile' (its own deviation) or 'common' (one for all tiles).
+    """
     train, test = tiles()
     drawn = np.random.default_rng(seed).permutation(len(train))[: ROWS["val"] + ROWS["train"]]
     both = torch.cat([train[torch.from_numpy(drawn)], test])
     coarse = both[:, ::SCALE, ::SCALE]
-    # The mean of the known cells, so of nothing that is asked for; one unit for all tiles.
-    mean = coarse.mean((1, 2), keepdim=True)
-    sd = float((coarse - mean)[: len(drawn)].std())
+    # Of the known cells, so of nothing that is asked for. Nearly flat tiles share a unit: their
+    # few cells may all be level, and errors in such a unit would outweigh all others.
+    mean, sd = coarse.mean((1, 2), keepdim=True), coarse.std((1, 2), keepdim=True)
+    sd = sd.clamp(min=float(sd[: len(drawn)].median()))
+    if unit == "common":
+        sd = (coarse - mean)[: len(drawn)].std().expand_as(sd)
     y = (both - mean) / sd
     x = y[:, None, ::SCALE, ::SCALE]
     cut, end = ROWS["val"], ROWS["val"] + ROWS["train"]
@@ -112,7 +118,7 @@ def _network(
     helpers: dict[str, int],
     parts: dict[str, slice],
     seed: int,
-    units: tuple[Tensor, float],
+    units: tuple[Tensor, Tensor],
     test: Tensor,
 ) -> float:
     """Test RMSE of the network that is best on validation: over λ, or over first weights."""
@@ -135,8 +141,8 @@ def _network(
         ]
         best = min(starts, key=lambda fit: next(iter(fit.scores.values())))
     scaled = best.trainer.predict(part("test"))[MAIN]
-    mean, sd = units
-    return error(scaled * sd + mean[parts["test"]], test)
+    mean, sd = (unit[parts["test"]] for unit in units)
+    return error(scaled * sd + mean, test)
 
 
 def generated(seed: int) -> Iterator[tuple[str, tuple[float, float] | str]]:
