@@ -33,6 +33,7 @@ _PUBLIC = {
     "Callback": "polytask.training",
     "Trainer": "polytask.training",
     "MultiTaskEstimator": "polytask.tabular",
+    "group_tasks": "polytask.relationships",
     "compare": "polytask.study",
     "select_auxiliaries": "polytask.study",
     "get_verbosity": "polytask.verbosity",
