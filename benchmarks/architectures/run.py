@@ -157,13 +157,8 @@ def figure(every: dict[str, dict[str, Any]], path: Path) -> None:
     drawing.savefig(path)
 
 
-def main() -> None:
-    """Run the studies that were named, or all, and write the tables and the figure."""
-    chosen = sys.argv[1:] or list(SETS)
-    if unknown := [name for name in chosen if name not in SETS]:
-        sys.exit(f"unknown set {', '.join(unknown)}; known: {', '.join(SETS)}")
-    for name in chosen:
-        study(name)
+def write() -> None:
+    """Write the tables and the figure of all studies that are finished."""
     every = {
         name: json.loads((OUT / name / "results.json").read_text(encoding="utf-8"))
         for name in SETS
@@ -179,6 +174,16 @@ def main() -> None:
         parts.append(f"## {name}\n\n{settings}\n\n{table}\n\n{conclusion(results)}\n\n{remarks}\n")
     keep("architectures", "\n".join(parts))
     figure(every, RESULTS / "architectures.svg")
+
+
+def main() -> None:
+    """Run the studies that were named, or all, and write the tables and the figure."""
+    chosen = sys.argv[1:] or list(SETS)
+    if unknown := [name for name in chosen if name not in SETS]:
+        sys.exit(f"unknown set {', '.join(unknown)}; known: {', '.join(SETS)}")
+    for name in chosen:
+        study(name)
+    write()
 
 
 if __name__ == "__main__":
