@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import esda
+import libpysal
 import numpy as np
 import pytest
 import torch
@@ -15,9 +17,6 @@ from torch import Tensor
 
 from polytask.auxiliary import knn_weights, local_moran
 from polytask.errors import UserError
-
-esda = pytest.importorskip("esda")
-libpysal = pytest.importorskip("libpysal")
 
 MAPS = {
     "columbus": ("columbus.dbf", "columbus.gal", ("CRIME", "INC", "HOVAL")),

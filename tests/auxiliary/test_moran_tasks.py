@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from connection import needs_connection
 
 from polytask.auxiliary import (
     construct,
@@ -19,17 +20,14 @@ from polytask.auxiliary import (
 )
 from polytask.auxiliary.construction import _maps
 from polytask.data import Dataset, load_dataset, make_splits
-from polytask.data.fetch import UnreachableError
 from polytask.errors import UserError
 from polytask.tasks import Task
 
 
 @pytest.fixture(scope="module")
 def soil() -> Dataset:
-    try:
+    with needs_connection():
         return load_dataset("jura")
-    except UnreachableError as error:
-        pytest.skip(f"no connection: {error}")
 
 
 @pytest.fixture
@@ -155,10 +153,8 @@ def rows() -> np.ndarray:
 
 
 def test_elevation_of_the_earth() -> None:
-    try:
+    with needs_connection():
         earth = load_dataset("earth_dense").subset(np.arange(0, 643, 20))
-    except UnreachableError as error:
-        pytest.skip(f"no connection: {error}")
     recipes = [
         create_auxiliary("local_moran", of="elevation", loss="huber"),
         create_auxiliary("multiresolution_moran", normalize="minmax", name="relief"),
