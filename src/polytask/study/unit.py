@@ -124,6 +124,10 @@ def _carry_out(
         from polytask.study.probe import probe
 
         return probe(config, dataset, make_encoder)
+    if config["kind"] == "trial":
+        from polytask.study.selection.trial import trial
+
+        return trial(config, dataset, folder, make_encoder)
     return train(config, dataset, folder, make_encoder)
 
 

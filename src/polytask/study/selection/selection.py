@@ -37,8 +37,6 @@ from polytask.study.settings import (
 if TYPE_CHECKING:
     from polytask.data import Dataset
 
-TARGET = "polytask.study.selection.trial:run_folder"
-
 
 def select_auxiliaries(
     data: Any,
@@ -174,7 +172,7 @@ def select_auxiliaries(
             used = modules("method", [chosen_method]) + modules(
                 "architecture", [chosen_architecture]
             )
-            pool = stack.enter_context(Processes(limit, target=TARGET, preload=(*PRELOAD, *used)))
+            pool = stack.enter_context(Processes(limit, preload=(*PRELOAD, *used)))
             if dry_run or folder is None or not (folder / "results.json").exists():
                 pool.start()  # its imports run beside our reading of the data
         dataset = common.open_data(data, targets=targets, drop=drop, split=split, test=test)
@@ -219,7 +217,7 @@ def select_auxiliaries(
             refuse_other_data(check_folder(folder), mark(plan.settings, dataset))
         known = setup.check(plan, dataset, make_encoder, common.card_of(data), finished(folder))
         if here or not common.storable(dataset):
-            from polytask.study.selection.trial import run_folder
+            from polytask.study.unit import run_folder
 
             pool = Here(partial(run_folder, dataset=dataset, make_encoder=make_encoder))
         assert pool is not None

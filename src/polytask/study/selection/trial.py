@@ -1,54 +1,17 @@
-"""The trial of a screen: one training in which a bandit chooses who trains along, in short rounds.
-
-`run_folder` is what a child process calls in a selection; every other kind of run is carried out
-as in any study.
-"""
+"""The trial of a screen: a training in which a bandit chooses who trains along, in short rounds."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from polytask.data import Batches, Dataset
-from polytask.plugins import bring
-from polytask.study import unit as units
-from polytask.study.executor import record
-from polytask.study.folder import read_json, write_json
-from polytask.study.unit import EncoderMaker, build, load_data, make_trainer, prepare
+from polytask.study.folder import read_json
+from polytask.study.unit import EncoderMaker, build, make_trainer, prepare
 from polytask.training import TaskBandit
-from polytask.training.history import plain
 from polytask.training.task_bandit import FILE
-
-
-def run_folder(
-    folder: Path, dataset: Dataset | None = None, make_encoder: EncoderMaker | None = None
-) -> None:
-    """Carry out the run described in `folder/unit.json`, as `polytask.study.unit.run_folder`."""
-    unit = read_json(folder / "unit.json")
-    if unit["config"]["kind"] != "trial":
-        units.run_folder(folder, dataset, make_encoder)
-        return
-    began = time.perf_counter()
-    try:
-        if dataset is None:
-            torch.set_num_threads(1)
-            for found in unit.get("plugins", ()):
-                bring(found)
-            dataset = load_data(folder.parents[1] / "data")
-        config = {**unit["config"], "how": unit.get("how", {})}
-        result = trial(config, dataset, folder, make_encoder)
-    except Exception as error:
-        # Whatever a run raises is this run's result; the study goes on with the others.
-        record(folder, unit, error)
-        return
-    head = {"schema": 1, "id": unit["id"], "hash": unit["hash"], "kind": "trial"}
-    seconds = time.perf_counter() - began
-    write_json(folder / "result.json", plain({**head, **result, "seconds": seconds}))
 
 
 class Rounds:
