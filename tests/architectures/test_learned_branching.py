@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from polytask.architectures._affinity import dissimilarities
-from polytask.architectures._branching import Groups, best_tree, expected_copies
+from polytask.architectures._branching import expected_copies
 from polytask.errors import UserError
+from polytask.trees import Groups, best_tree
 
 
 def partitions(tasks: int) -> list[Groups]:

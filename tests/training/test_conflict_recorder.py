@@ -1,12 +1,12 @@
 """Recording conflict: the training stays the same, and the cosines are those of the full data."""
 
 import json
-import random
 
 import numpy as np
 import pytest
 import torch
 from real_tasks import diabetes, digits
+from recorded import Killed, Last, Restless, trained
 from torch import nn
 
 from polytask.architectures import create_architecture
@@ -17,31 +17,6 @@ from polytask.kernel.problem import pose
 from polytask.relationships import estimate
 from polytask.tasks import Task
 from polytask.training import Callback, ConflictRecorder, Trainer
-
-
-class Restless(nn.Module):
-    """Everything that a look must not disturb: batch norm, dropout, three kinds of chance."""
-
-    def __init__(self, columns: int) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.layers = nn.Sequential(
-            nn.Linear(columns, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Dropout(0.3)
-        )
-        self.output_size = 24
-
-    def forward(self, inputs):
-        x = inputs["x"] if isinstance(inputs, dict) else inputs
-        if self.training:
-            x = x * (1 + 0.01 * random.random()) + 0.01 * float(np.random.rand())
-        return self.layers(x)
-
-
-def trained(real, model=None, *callbacks, size=64, **options):
-    settings = {"epochs": 4, "lr": 3e-3, "progress": False, "device": "cpu"} | options
-    trainer = Trainer(model or real.model(), real.tasks, callbacks=callbacks, **settings)
-    trainer.fit(real.batches(size=size), real.batches("val"))
-    return trainer
 
 
 @pytest.mark.parametrize("method", ["linear", "pcgrad", "modo"])
@@ -66,14 +41,6 @@ def test_training_is_the_same_bit_for_bit(method, statistic):
     assert ends[0][1] == ends[1][1]
     for one, other in zip(ends[0][2], ends[1][2], strict=True):
         assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
-
-
-class Last(Callback):
-    """The random states at the end of the last epoch."""
-
-    def on_epoch_end(self, trainer, epoch, metrics):
-        draws = [random.random(), float(np.random.rand())]
-        self.states = [torch.get_rng_state(), torch.tensor(draws, dtype=torch.float64)]
 
 
 class WithTruth(ConflictRecorder):
@@ -289,12 +256,6 @@ def test_a_fit_starts_anew_and_a_saved_state_goes_on():
     assert len(other.record()["products"]) == 3
     trained(real, None, other, epochs=2)  # goes on counting where the state was
     assert other.record()["products"][:3] == first["products"][:3]
-
-
-class Killed(Callback):
-    def on_batch_end(self, trainer, batch_index, losses):
-        if (trainer.state.epoch, batch_index) == (3, 2):
-            raise SystemExit
 
 
 def test_a_resumed_training_ends_with_the_same_record(tmp_path):

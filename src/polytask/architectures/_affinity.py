@@ -8,21 +8,18 @@ from numbers import Real
 from typing import Any
 
 from polytask.errors import UserError, unknown
-
-Matrix = list[list[float]]
+from polytask.trees import Matrix, dissimilarities_of
 
 
 def dissimilarities(
     affinity: Any, given: Sequence[str], wanted: Sequence[str], stages: int
 ) -> list[Matrix]:
-    """The greatest affinity of all minus that of two tasks, [stages, tasks, tasks].
-
-    So the most alike pair at its best stage is 0 apart, whatever the unit of the affinity. Both
-    directions of a pair are averaged; the diagonal is not read.
+    """How far apart tasks are, [stages, tasks, tasks], see `polytask.trees.dissimilarities_of`.
 
     Args:
-        affinity: for all stages one matrix, or a list of one per stage. A matrix is a mapping
-            {task: {task: number}}, nested lists, an array or a tensor in the order of `given`.
+        affinity: for all stages one matrix, or a list of one per stage. A matrix is an `Affinity`
+            (anything with `.tasks` and rows by task), a mapping {task: {task: number}}, nested
+            lists, an array or a tensor in the order of `given`.
         given: the tasks in the order of matrices without names.
         wanted: the tasks in the order of the answer.
         stages: how many there are.
@@ -40,12 +37,10 @@ def dissimilarities(
             f"found {len(value)} matrices."
         )
     named = [_named(matrix, given) for matrix in (value if several else [value])]
-    pairs = [(a, b) for a in wanted for b in wanted if a != b]
-    best = max((_mean(matrix, a, b) for matrix in named for a, b in pairs), default=0.0)
-    found = [
-        [[best - _mean(matrix, a, b) if a != b else 0.0 for b in wanted] for a in wanted]
-        for matrix in named
+    ordered = [
+        [[matrix[a][b] if a != b else 0.0 for b in wanted] for a in wanted] for matrix in named
     ]
+    found = dissimilarities_of(ordered)
     return found if several else found * stages
 
 
@@ -57,13 +52,11 @@ def _is_row(value: object) -> bool:
     return isinstance(value, Sequence) and all(isinstance(number, Real) for number in value)
 
 
-def _mean(matrix: Mapping[str, Mapping[str, float]], a: str, b: str) -> float:
-    return (matrix[a][b] + matrix[b][a]) / 2
-
-
 def _named(matrix: Any, tasks: Sequence[str]) -> dict[str, dict[str, float]]:
     """The matrix by names; raises `UserError` unless it has a number for every two tasks."""
     rows = matrix.tolist() if hasattr(matrix, "tolist") else matrix
+    if hasattr(rows, "tasks"):
+        rows = {task: rows[task] for task in rows.tasks}
     if not isinstance(rows, Mapping):
         if not isinstance(rows, Sequence) or isinstance(rows, str) or len(rows) != len(tasks):
             raise _refused(rows, tasks)

@@ -10,7 +10,6 @@ from torch import nn
 
 from polytask.architectures._affinity import dissimilarities
 from polytask.architectures._base import TaskLike
-from polytask.architectures._branching import best_tree
 from polytask.architectures._heads import build_heads
 from polytask.architectures._init import draw_seed, fresh_copy
 from polytask.architectures._inputs import representation_width
@@ -23,6 +22,7 @@ from polytask.architectures._tree import (
 )
 from polytask.architectures.stages import Staged, as_stages
 from polytask.errors import UserError
+from polytask.trees import best_tree
 
 
 class Branched(TreeNetwork):
@@ -71,8 +71,8 @@ class Branched(TreeNetwork):
         at: the first stage, counted from 0, that groups have for themselves; negative from the
             end; None is the last. As many as there are stages means only heads are apart.
         tree: for every stage its groups, each partition refining the one before.
-        affinity: a matrix {task: {task: number}}, or nested lists in the order of the tasks, or
-            one such matrix per stage; greater is more alike, in any unit.
+        affinity: an `Affinity`, a matrix {task: {task: number}}, or nested lists in the order of
+            the tasks, or one of these per stage; greater is more alike, in any unit.
         budget: with an affinity, the greatest size of the tree in encoders.
         size: with an affinity, what an encoder more must save in dissimilarity.
         costs: what a copy of each stage costs, in any unit (measured time, say); None is its

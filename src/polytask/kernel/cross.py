@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +24,8 @@ class Cross:
     """C = (J_A J_Bᵀ + J_B J_Aᵀ) / 2, shape [T, T]. The diagonal may be negative."""
     within: Tensor
     """J_A J_Aᵀ and J_B J_Bᵀ, shape [2, T, T]."""
+    losses: Tensor
+    """The losses of both batches, shape [2, T]."""
     source: str
     """What was read, in words: 'tail, depth 2 (8,320 numbers)'."""
 
@@ -70,6 +72,7 @@ def cross_gramian(
     turn: int = 0,
     loss_scale: float = 1.0,
     module: nn.Module | None = None,
+    metric: Callable[[Tensor], Tensor] | None = None,
 ) -> Cross | None:
     """Multiply the gradients of two batches on the same shared parameters, unnoticed.
 
@@ -91,6 +94,8 @@ def cross_gramian(
         turn: which units of a layer then; counts up from call to call.
         loss_scale: factor on the losses in the backward passes, against float16 underflow.
         module: see `unnoticed`; may be left out.
+        metric: the weight of every number of a parameter, a tensor of its shape and not negative
+            (see `polytask.kernel.precondition`): products are then gᵀ P g in place of gᵀ g.
 
     Returns:
         None when fewer than two tasks have a loss in both batches.
@@ -104,7 +109,7 @@ def cross_gramian(
         if problems is None:
             return None
 
-        def look(problem: Problem) -> Measured:
+        def look(problem: Problem, depth: int = depth, budget: float | None = budget) -> Measured:
             return measure(
                 problem,
                 statistic,
@@ -124,10 +129,36 @@ def cross_gramian(
                 "the two batches do not share the same parameters, so their gradients cannot be "
                 f"multiplied: {one.source} in one, {other.source} in the other."
             )
-    table = gramian_of(one.jacobian, other.jacobian)
+        if metric is not None and one.columns is None:
+            # Units of a weight that is used in another shape: the whole layer can be told.
+            one, other = (look(problem, depth=1, budget=None) for problem in problems)
+        values = torch.stack([problem.values for problem in problems])
+    rows = one.jacobian, other.jacobian
+    within = [one.gramian, other.gramian]
+    if metric is not None:
+        root = _roots(one, metric)
+        rows = rows[0] * root, rows[1] * root
+        within = [gramian_of(half, half) for half in rows]
+    table = gramian_of(*rows)
     # One copy from the device.
-    found = torch.stack([(table + table.T) / 2, one.gramian, other.gramian]).cpu()
-    return Cross(problems[0].tasks, found[0], found[1:], one.source)
+    found = torch.cat([(table + table.T) / 2, *within, values]).cpu()
+    size = len(problems[0])
+    products, first_own, second_own = found[: 3 * size].split(size)
+    return Cross(
+        problems[0].tasks,
+        products,
+        torch.stack([first_own, second_own]),
+        found[3 * size :],
+        one.source,
+    )
+
+
+def _roots(measured: Measured, metric: Callable[[Tensor], Tensor]) -> Tensor:
+    """Roots of the metric, a number a column: rows times them have its products."""
+    rows = measured.jacobian
+    assert measured.columns is not None, "whole parameters were read"
+    found = torch.cat([part.of(metric(part.parameter)) for part in measured.columns])
+    return found.to(rows.dtype).sqrt()
 
 
 def _common(losses: tuple[Losses, Losses]) -> tuple[Problem, Problem] | None:

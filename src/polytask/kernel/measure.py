@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from polytask.errors import UserError, unknown
+from polytask.kernel.columns import Columns
 from polytask.kernel.gradients import gradients
 from polytask.kernel.graph import (
     Ownership,
@@ -50,6 +51,16 @@ class Measured:
 
     They are those of the scaled losses: float16 would lose them without the scale.
     """
+    units: list[Columns] | None = None
+    """What the rows are gradients of where only some units of a layer were read."""
+
+    @property
+    def columns(self) -> list[Columns] | None:
+        """Which numbers of which parameters the columns are; None where that is not known."""
+        if not self.inputs:
+            return self.units
+        known = [Columns(item) for item in self.inputs if isinstance(item, Tensor)]
+        return known if len(known) == len(self.inputs) else None
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -248,9 +259,9 @@ def _within(
     if found is None:  # another model, or a layer that was frozen meanwhile
         discovery.forget()
         return _within(problem, discovery, depth, budget, turn, cut, loss_scale)
-    rows, cut_rows, words = found
+    rows, cut_rows, words, columns = found
     source = f"{words} ({rows.shape[1]:,} numbers)"
-    return 1, Measured(rows, gramian_of(rows, rows), source, [], cut_rows or None)
+    return 1, Measured(rows, gramian_of(rows, rows), source, [], cut_rows or None, columns)
 
 
 def _rows(

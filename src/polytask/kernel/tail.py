@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from polytask.kernel.columns import Columns
 from polytask.kernel.gradients import gradients
-from polytask.kernel.graph import Node, Ownership, latest_first, leaf_behind, uses
+from polytask.kernel.graph import Node, Ownership, is_leaf, latest_first, leaf_behind, uses
 from polytask.kernel.problem import Problem
 
 FEWEST_UNITS = 4
@@ -124,12 +125,12 @@ def unit_rows(
     extra: Sequence[Tensor],
     loss_scale: float,
     without: set[Tensor],
-) -> tuple[Tensor, list[Tensor], str] | None:
+) -> tuple[Tensor, list[Tensor], str, list[Columns] | None] | None:
     """Gradients on `units` evenly spaced units of the last layer, [T, n], and on the cut.
 
     The units are shifted by `turn`, so that in time all of them are read. None when the last
     layer is not the one that was planned for. The gradients on the cut are those of the scaled
-    losses.
+    losses. At the end stands what was read, in words and as `columns_of` a layer.
     """
     layer = next(layers_below(entry, without), None)
     if layer is None or layer.weight is None or layer.units < units:
@@ -160,7 +161,31 @@ def unit_rows(
     words = f"tail, {units} of {layer.units} units of the last layer"
     if without:
         words += " in which tasks meet"
-    return rows, [torch.stack(stack) for stack in stacks], words
+    return rows, [torch.stack(stack) for stack in stacks], words, columns_of(layer, chosen)
+
+
+def columns_of(layer: Layer, chosen: Tensor) -> list[Columns] | None:
+    """Which numbers the rows of `unit_rows` are; None where a weight is used in another shape."""
+    at_bias, at_weight = SLOTS[type(layer.node).__name__]
+    children = [child for child, _ in layer.node.next_functions]
+    assert layer.weight is not None
+    kinds, node = [], children[at_weight]
+    while not is_leaf(node):
+        kinds.append(type(node).__name__)
+        node = next(child for child, _ in node.next_functions if child is not None)
+    shapes = [kind for kind in kinds if kind != "ToCopyBackward0"]
+    if layer.weight.dim() > 2:
+        found = [Columns(layer.weight, chosen)] if not shapes else None
+    elif set(shapes) <= {"TBackward0"}:
+        # The operation has its units in columns: the weight of a linear layer comes in turned.
+        found = [Columns(layer.weight, chosen, turned=len(shapes) % 2 == 0)]
+    else:
+        found = None
+    if found is not None and layer.has_bias:
+        bias = None if at_bias is None else leaf_behind(children[at_bias])
+        assert bias is not None, "the layer has one"
+        found.append(Columns(bias, chosen))
+    return found
 
 
 def _multiplied(layer: Layer, out: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ Members = NDArray[np.bool_]
 
 TIE = 1e-7
 """What a further group must add to the sum, in units of the spread of all gains."""
+ROUNDING = 1e-9
+"""A budget that is the sum of some costs is kept by them, whatever the order of adding."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +81,17 @@ def choose(
             "Measure it with another task, or alone."
         )
     limit = min(most or len(tasks), len(tasks))  # each group serves a task: more are of no use
-    start = _feasible(served, costs, most, limit, budget, looked_at)
+    room = math.inf if budget is None else budget + ROUNDING * max(budget, float(costs.max()))
+    start = _feasible(served, costs, most, limit, room, looked_at, budget)
     low = min(float(row[mask].min()) for row, mask in zip(gains, served, strict=True))
     spread = float(gains.max()) - low or 1.0
     gains -= low
     gains /= spread
     charges = TIE * (1.0 + members.sum(1) / (len(tasks) + 1.0))
-    table = Table(gains, charges, costs, limit, math.inf if budget is None else budget)
+    table = Table(gains, charges, costs, limit, room)
     if budget is not None and costs.min() == costs.max() > 0:
         # A limit on the number, no more.
-        most = min(limit, int(budget / costs[0] + 1e-9))
+        most = min(limit, int(room / costs[0]))
         table = replace(table, most=max(most, len(start)), budget=math.inf)
     elif budget is not None:
         # Parts of groups are cheaper than groups: the bound needs to know how many are possible.
@@ -105,25 +108,28 @@ def _feasible(
     costs: Array,
     most: int | None,
     limit: int,
-    budget: float | None,
+    room: float,
     looked_at: str,
+    budget: float | None,
 ) -> Places:
     """Some columns that serve every task within the limits."""
     every = np.flatnonzero(served.all(0))
     if len(every):
         start = every[np.argmin(costs[every])][None]
     else:
-        start = _least(served, np.ones(len(costs)), len(served), None)
+        start = _cover(served, limit)
+        if start is None:
+            start = _least(served, np.ones(len(costs)), len(served), None)
         if len(start) > limit:
             raise UserError(
                 f"max_groups: no {count(limit, 'group')} of those {looked_at} can serve all tasks, "
                 f"the smallest feasible number is {len(start)}; found max_groups={most}."
             )
-    if budget is None or costs[start].sum() <= budget:
+    if costs[start].sum() <= room:
         return start
     start = _least(served, costs, limit, start)
     least = float(costs[start].sum())
-    if least > budget:
+    if least > room:
         raise UserError(
             f"budget: no groups of those {looked_at} serve all tasks for {budget:g}; the smallest "
             f"feasible budget is {least:.12g}."
@@ -131,11 +137,22 @@ def _feasible(
     return start
 
 
+def _cover(served: Members, limit: int) -> Places | None:
+    """A few columns that serve every task, found by exchanges; None where that finds too many."""
+    nothing = np.zeros(served.shape[1])
+    table = Table(np.where(served, 0.0, -np.inf), nothing, nothing, limit, math.inf)
+    found = exchange(table, np.empty(0, dtype=np.intp))
+    return found if served[:, found].any(1).all() else None
+
+
 def _least(served: Members, costs: Array, limit: int, start: Places | None) -> Places:
     """The cheapest columns that serve every task."""
     unit = float(costs.max()) or 1.0
     gains = np.where(served, 0.0, -np.inf)
-    table = Table(gains, costs / unit, costs, limit, math.inf)
+    # Costs that are all alike count columns: what is better by less than one is not better.
+    step = 1.0 if costs.min() == costs.max() > 0 else 0.0
+    table = Table(gains, costs / unit, costs, limit, math.inf, step)
     if start is None:
-        start = exchange(replace(table, charges=np.zeros(len(costs))), np.empty(0, dtype=np.intp))
+        start = _cover(served, limit)
+    assert start is not None, "one column a task serves them all"
     return select(table, start)[0]

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from polytask.errors import UserError
+from polytask.errors import UserError, count
 from polytask.relationships._sums import Array, Sums, Whole, read_steps
+from polytask.relationships.affinity import Affinity
 
 FEWEST = 8
 """Recorded steps that a pair of tasks needs."""
@@ -75,6 +76,16 @@ class Conflict:
             "seeds": self.seeds,
             "blocks": self.blocks,
         }
+
+    def to_affinity(self) -> Affinity:
+        """The cosines as a symmetric `Affinity`: 0 is unrelated, NaN undefined, 1 the diagonal."""
+        return Affinity(
+            self.tasks,
+            self.cosine,
+            self.standard_error,
+            f"cosine of the full data's gradients ({self.statistic}), "
+            f"{count(self.samples, 'step')} of {count(self.seeds, 'seed')}",
+        )
 
 
 def estimate(records: Sequence[Mapping[str, Any]]) -> Conflict:

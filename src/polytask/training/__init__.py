@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from polytask.training._environment import environment
+    from polytask.training.affinity import AffinityRecorder
     from polytask.training.callbacks import Callback
     from polytask.training.conflict import ConflictRecorder
     from polytask.training.history import History
     from polytask.training.method import build_method
+    from polytask.training.representation import represent
     from polytask.training.selection import Rule, make_rule
     from polytask.training.stop_and_go import StopAndGo
     from polytask.training.stop_tasks import TaskEarlyStopping
+    from polytask.training.surrogate import projected_gradient_affinity
     from polytask.training.task_bandit import TaskBandit
     from polytask.training.trainer import Trainer
 
 __all__ = [
+    "AffinityRecorder",
     "Callback",
     "ConflictRecorder",
     "History",
@@ -32,9 +36,12 @@ __all__ = [
     "build_method",
     "environment",
     "make_rule",
+    "projected_gradient_affinity",
+    "represent",
 ]
 
 _HOME = {
+    "AffinityRecorder": "affinity",
     "Callback": "callbacks",
     "ConflictRecorder": "conflict",
     "History": "history",
@@ -46,6 +53,8 @@ _HOME = {
     "build_method": "method",
     "environment": "_environment",
     "make_rule": "selection",
+    "projected_gradient_affinity": "surrogate",
+    "represent": "representation",
 }
 
 

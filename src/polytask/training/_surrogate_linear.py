@@ -1,0 +1,173 @@
+"""A network as a linear function of a few numbers: its answers and their derivatives."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polytask.errors import UserError, some
+from polytask.tasks import Task
+from polytask.training._forward import Batch, batches_on
+from polytask.training._rows import count_rows, cut_rows
+from polytask.training._surrogate_directions import Answers, Users
+
+NUMBERS = 2**25
+"""Most derivatives that are kept of one part of the data: 256 MB in float64."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """One task's labelled items: outputs there = start + derivatives @ (w, u), all float64.
+
+    w are the coordinates that all tasks share, u the task's own.
+    """
+
+    start: Tensor
+    """[n, ...]: outputs of the network as it is, as `Task.items` gives them."""
+    derivatives: Tensor
+    """[n, ..., directions + head_directions]."""
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class Directions:
+    """How many directions, from which seed, and how derivatives along them are taken."""
+
+    shared: int
+    own: int
+    seed: int
+    users: Users
+    forward_mode: bool
+
+    def derivatives(self, answers: Answers, inputs: Any) -> Iterable[dict[str, Tensor]]:
+        """The derivatives of all outputs along one direction after the other.
+
+        First those that two tasks or more share. Then each task's own, all tasks' at once, since
+        no other task's outputs move along them.
+        """
+        take = answers.forward_mode if self.forward_mode else answers.differences
+        for number in range(self.shared):
+            yield take(inputs, answers.direction(self.users.shared, number, self.shared, self.seed))
+        for number in range(self.own):
+            seed = self.seed + 1_000_000_007
+            yield take(inputs, answers.direction(self.users.own, number, self.own, seed))
+
+    @property
+    def passes(self) -> int:
+        """Forward passes over every row that is read, those for the outputs themselves too.
+
+        A pass with derivatives costs about two.
+        """
+        return 1 + 2 * (self.shared + self.own)
+
+
+def read_rows(batches: Iterable[Any], rows: int, answers: Answers, part: str) -> list[Batch]:
+    """The first `rows` rows, as batches. Raises `UserError` when there is none."""
+    read: list[Batch] = []
+    left = rows
+    for inputs, targets in batches_on(batches, answers.device):
+        number = count_rows(targets)
+        if number > left:
+            # Cut as one, so that whatever holds rows is cut alike.
+            kept = torch.arange(left)
+            inputs, targets = cut_rows((inputs, targets), kept, number)
+        read.append((inputs, targets))
+        left -= min(number, left)
+        if not left:
+            break
+    if not count(read):
+        raise UserError(f"the {part} batches hold no rows; expected at least one.")
+    return read
+
+
+def count(batches: Iterable[Batch]) -> int:
+    """Rows of all batches together."""
+    return sum(count_rows(targets) for _, targets in batches)
+
+
+def linearise(
+    answers: Answers,
+    tasks: Mapping[str, Task],
+    batches: list[Batch],
+    directions: Directions,
+    seed: int,
+) -> dict[str, Linear]:
+    """Every task's labelled items in the rows read; tasks without any are left out.
+
+    Where the derivatives would be more than `NUMBERS`, every task reads equally many items at
+    most, drawn by the seed: of dense tasks items are places.
+    """
+    chosen = _choose(tasks, batches, directions.shared + directions.own, seed)
+    pieces: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {name: [] for name in chosen}
+    for number, (inputs, targets) in enumerate(batches):
+        with torch.no_grad():
+            outputs = answers(inputs)
+        names = [name for name in chosen if name in targets and len(chosen[name][number])]
+
+        def pick(
+            name: str,
+            output: Tensor,
+            number: int = number,
+            targets: Mapping[str, Tensor] = targets,
+        ) -> tuple[Tensor, Tensor]:
+            items, target = tasks[name].items(output.double(), targets[name])
+            kept = chosen[name][number].to(items.device)
+            return items[kept], target[kept]
+
+        columns: dict[str, list[Tensor]] = {name: [] for name in names}
+        for found in directions.derivatives(answers, inputs):
+            for name in names:
+                columns[name].append(pick(name, found[name])[0])
+        for name in names:
+            start, target = pick(name, outputs[name])
+            pieces[name].append((start, torch.stack(columns[name], dim=-1), target))
+    return {
+        name: Linear(*(torch.cat(parts) for parts in zip(*several, strict=True)))
+        for name, several in pieces.items()
+        if several
+    }
+
+
+def _choose(
+    tasks: Mapping[str, Task], batches: list[Batch], directions: int, seed: int
+) -> dict[str, list[Tensor]]:
+    """By task and batch, which of the batch's labelled items are read."""
+    width = directions * sum(task.output_size for task in tasks.values())
+    most = max(1, NUMBERS // width)
+    chosen = {}
+    for name, task in tasks.items():
+        counts = [
+            int(task.labelled(targets[name]).sum()) if name in targets else 0
+            for _, targets in batches
+        ]
+        kept = np.arange(sum(counts))
+        if len(kept) > most:
+            chance = np.random.default_rng([seed, zlib.crc32(name.encode())])
+            kept = np.sort(chance.choice(len(kept), most, replace=False))
+        ends = np.cumsum([0, *counts])
+        chosen[name] = [
+            torch.from_numpy(kept[(kept >= low) & (kept < high)] - low)
+            for low, high in pairwise(ends)
+        ]
+    return chosen
+
+
+def check_answers(found: Mapping[str, Linear]) -> None:
+    """Raise `UserError` when an output or a derivative is not finite."""
+    odd = [
+        name
+        for name, linear in found.items()
+        if not bool(linear.start.isfinite().all() and linear.derivatives.isfinite().all())
+    ]
+    if odd:
+        raise UserError(
+            f"the network's outputs or their derivatives are not finite for {some(odd, 80)}: it "
+            "cannot be followed from there. Train it with a smaller learning rate."
+        )
