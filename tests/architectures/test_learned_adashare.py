@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -170,6 +171,50 @@ def test_the_curriculum_begins_at_the_last_stage() -> None:
     assert built(curriculum=0).decided == (1, 3, 4)
 
 
+def test_by_plan_the_curriculum_fits_the_training() -> None:
+    model = built()
+    assert (model.decided, model.clock.temperature) == ((4,), 5.0)
+    model.plan_training(60)
+    seen = []
+    for _ in range(60):
+        seen.append(model.decided)
+        model.after_step(1e-3)
+    # A fifth of warm-up; the three stages begin 8 steps apart.
+    assert seen == [()] * 12 + [(4,)] * 8 + [(3, 4)] * 8 + [(1, 3, 4)] * 32
+    given = built(warmup=2, curriculum=3)
+    given.plan_training(60)
+    given.clock.step.fill_(5)
+    assert given.decided == (3, 4)
+
+
+def test_settled_policies_are_trained_as_they_are_evaluated() -> None:
+    model = decide(built(), a=(1, 0, 1), b=(0, 1, 0))
+    model.plan_training(10)
+    model.clock.step.fill_(7)
+    nn.init.normal_(model.policies["a"].logits)
+    assert not equal(model(images()), model(images()))
+    assert set(model.penalties()) == {"sparsity", "sharing"}
+    model.after_step(1e-3)
+    outputs = model(images())
+    assert equal(outputs, model(images()))
+    assert model.penalties() == {}
+    sum(output.square().sum() for output in outputs.values()).backward()
+    assert all(model.policies[task].logits.grad is None for task in "ab")
+    assert equal(model.eval()(images()), outputs)
+    other = built(seed=1)
+    other.load_state_dict(model.state_dict())
+    for copied in (other, copy.deepcopy(model)):
+        assert equal(copied.train()(images()), outputs)
+
+
+def test_with_a_number_nothing_settles() -> None:
+    model = built(curriculum=0, anneal=0.965)
+    model.plan_training(10)
+    model.clock.step.fill_(9)
+    assert model.clock.temperature == 5.0
+    assert not equal(model(images()), model(images()))
+
+
 def test_what_is_not_yet_decided_is_run_and_learns_nothing() -> None:
     model = decide(built(curriculum=5), a=(0, 0, 0), b=(0, 0, 0))
     assert model.eval().routes() == {"a": (0, 1, 2, 3), "b": (0, 1, 2, 3)}
@@ -268,6 +313,7 @@ def test_faulty_options() -> None:
         ({"warmup": -1}, "warmup must be 0 or more"),
         ({"temperature": 0.0}, "temperature must be above 0"),
         ({"anneal": 2.0}, "anneal must be in"),
+        ({"curriculum": -1}, "curriculum must be 0 or more"),
     ]:
         with pytest.raises(UserError, match=message):
             built(**options)

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import copy
+from itertools import pairwise
+from typing import Any
+
 import pytest
 import torch
 
@@ -82,3 +86,69 @@ def test_faulty_schedules() -> None:
     ]:
         with pytest.raises(UserError, match=message):
             Annealed(*given)
+
+
+def falling(start: float = 5.0, rate: float | None = None, steps: int | None = None) -> Annealed:
+    clock = Annealed(start, rate, 100)
+    if steps is not None:
+        clock.plan(steps)
+    return clock
+
+
+def test_by_plan_the_temperature_falls_within_the_training() -> None:
+    clock = falling(steps=100)
+    seen = []
+    for _ in range(100):
+        seen.append((clock.temperature, clock.settled))
+        clock.advance()
+    assert seen[0] == (5.0, False)
+    assert seen[40][0] == pytest.approx((5.0 * 0.1) ** 0.5)
+    falls = [later / now for (now, _), (later, _) in pairwise(seen[:80])]
+    assert falls == pytest.approx([0.02 ** (1 / 80)] * 79)
+    assert [settled for _, settled in seen] == [False] * 80 + [True] * 20
+    assert {temperature for temperature, _ in seen[80:]} == {0.1}
+
+
+def test_without_a_plan_and_with_a_rate_the_length_plays_no_part() -> None:
+    for clock in (falling(), falling(rate=0.965), falling(rate=0.965, steps=100)):
+        clock.step.fill_(250)
+        assert clock.temperature == 5.0 * 0.965**2
+        assert not clock.settled
+    assert falling(steps=100).total == 100
+    assert falling().total is None
+
+
+def test_a_plan_of_one_step_and_a_start_below_the_end() -> None:
+    clock = falling(steps=1)
+    assert (clock.temperature, clock.settled) == (5.0, False)
+    clock.advance()
+    assert (clock.temperature, clock.settled) == (0.1, True)
+    clock = falling(start=0.05, steps=10)
+    clock.step.fill_(4)
+    assert clock.temperature == 0.05
+
+
+def test_what_is_settled_stays_so() -> None:
+    clock = falling(steps=100)
+    clock.step.fill_(79)
+    clock.plan(200)
+    assert not clock.settled
+    clock.step.fill_(160)
+    clock.plan(1000)
+    assert clock.settled
+    assert clock.total == 200
+
+
+def test_a_plan_is_saved_and_copied() -> None:
+    clock = falling(steps=100)
+    clock.step.fill_(90)
+    loaded = falling()
+    loaded.load_state_dict(clock.state_dict())
+    for other in (loaded, copy.deepcopy(clock)):
+        assert (other.total, other.steps, other.settled) == (100, 90, True)
+
+
+@pytest.mark.parametrize("steps", [0, -3, 2.5, True])
+def test_faulty_plans(steps: Any) -> None:
+    with pytest.raises(UserError, match="steps"):
+        falling(steps=steps)

@@ -228,6 +228,42 @@ def test_a_task_without_labels_has_no_gain_and_harms_nobody():
     assert again == record
 
 
+def test_pairs_that_few_groups_hold_are_not_known():
+    tasks, inputs, targets = regressions("abcd")
+    record = projected_gradient_affinity(
+        Linear(tasks, 4), tasks, *halves(inputs, targets), directions=6, size=2, subsets=2
+    )
+    assert (record["cover"], len(record["subsets"])) == (1, 2)
+    seen = {tuple(entry["tasks"]) for entry in record["subsets"]}
+    values = table(record).values
+    for i, j in itertools.combinations(range(4), 2):
+        told = ("abcd"[i], "abcd"[j]) in seen
+        assert np.isfinite(values[i, j]) == np.isfinite(values[j, i]) == told
+
+
+class Wrapped(Linear):
+    """Takes inputs that nobody can cut by rows."""
+
+    def forward(self, inputs):
+        return super().forward({"x": inputs["graph"].x})
+
+
+class Graph:
+    def __init__(self, x):
+        self.x = x
+
+
+def test_batches_that_cannot_be_cut_are_read_whole():
+    tasks, inputs, targets = regressions()
+    train, held = halves(inputs, targets, size=12)
+    wrapped = [[({"graph": Graph(x["x"])}, y) for x, y in part] for part in (train, held)]
+    options = {"directions": 5, "rows": 20}
+    record = projected_gradient_affinity(Wrapped(tasks, 4), tasks, *wrapped, **options)
+    assert record["rows"] == {"train": 24, "held_out": 24}
+    options["rows"] = 24
+    assert projected_gradient_affinity(Linear(tasks, 4), tasks, train, held, **options) == record
+
+
 @pytest.mark.parametrize(("tasks", "size"), [(2, 2), (3, 2), (5, 3), (9, 3), (12, 5), (30, 7)])
 def test_groups_cover_all_pairs_evenly(tasks, size):
     found = choose_subsets(tasks, size, 3, None, np.random.default_rng(0))

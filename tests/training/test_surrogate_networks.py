@@ -13,7 +13,7 @@ from polytask.training import _surrogate_linear as linear
 from polytask.training import projected_gradient_affinity
 from polytask.training._surrogate_directions import Answers, still
 
-SMALL = {"directions": 4, "head_directions": 2, "rows": 40, "ridge": 1e-7}
+SMALL = {"directions": 4, "head_directions": 2, "rows": 40, "ridge": 1e-7, "subsets": 3}
 
 
 def known(shape, seed, missing=0.3, classes=0):
@@ -39,7 +39,7 @@ def table(rows):
         Task("yes", "binary"),
         Task("which", "multiclass", classes=(0, 1, 2)),
         Task("tags", "multilabel", classes=("a", "b", "c")),
-        Task("own", "custom", size=2, loss_function=lambda o, t: (o - t).abs().mean(1)),
+        Task("own", "custom", size=2, loss_function=lambda o, t: (o - t).square().mean(1)),
     ]
     targets = {
         "number": known((rows,), 1),

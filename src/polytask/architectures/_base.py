@@ -184,6 +184,16 @@ class Architecture(nn.Module):
         """
         return self._noted.outputs
 
+    def plan_training(self, steps: int) -> None:
+        """To call once before training with the number of optimizer steps; the Trainer does so.
+
+        For architectures with a schedule that has to end within the training; others do nothing.
+        A resumed training calls it again, with the same number. It may be more than are taken
+        (early stopping, batches without labels); where the length is not known, as for batches
+        without `len()`, it is not called, and defaults that need no length hold. State belongs
+        in buffers.
+        """
+
     def after_step(self, lr: float) -> None:
         """To call after every optimizer step with its learning rate; the Trainer does so.
 

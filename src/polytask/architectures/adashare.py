@@ -34,11 +34,20 @@ class AdaShare(Architecture):
     For a residual block skipping is the identity, which it computes beside its branch anyway.
 
     **Policy**: two logits a task and stage, equal at first, in training sampled by Gumbel-softmax
-    once a batch. The temperature is `temperature` * `anneal` ** (steps // `anneal_every`). The
-    sample weighs F(h) and h softly, as the published settings have it; `hard` makes it 0 or 1 in
-    the forward pass (straight-through), and a stage that no task draws has gradient 0 there. In
-    evaluation the more probable choice is taken, and the stage is run where both are equal:
-    deterministic, where the published code samples.
+    once a batch. The sample weighs F(h) and h softly, as the published settings have it; `hard`
+    makes it 0 or 1 in the forward pass (straight-through), and a stage that no task draws has
+    gradient 0 there. In evaluation the more probable choice is taken, and the stage is run where
+    both are equal: deterministic, where the published code samples.
+
+    **Temperature.** The paper's is `temperature` * `anneal` ** (steps // `anneal_every`), with
+    5, 0.965 and 100 over 20000 steps. In a short training it stays high, and a network that has
+    only learned to run every stage by half is evaluated running it or not. By default it falls
+    geometrically to 0.1 in the first 80 % of the training, and in the rest the policies are
+    settled: training runs what evaluation runs, without noise and without the terms below (digits,
+    300 steps, two seeds: 84 and 86 % right, with the paper's schedule 69 and 46, by hard sharing 92
+    and 89). The length comes from `plan_training`, which the Trainer calls; a loop of your own
+    calls `model.plan_training(steps)`. Without it `anneal` is 0.965, and with a number the paper's
+    schedule holds; then nothing settles. Settling is a deviation: the paper trains anew, see below.
 
     **Objective**, with a = P(task runs stage), over the stages under decision:
 
@@ -52,9 +61,9 @@ class AdaShare(Architecture):
 
     **Curriculum**: for `warmup` steps all stages are run; then the last of the stages that can be
     skipped is decided, and every `curriculum` steps one more, towards the first. The paper warms
-    up for 4000 of 20000 steps and takes one more stage in 3 epochs. A model cannot know how long
-    it will be trained, so the defaults are short: set about a fifth of all steps as `warmup`, and
-    `curriculum` so that all stages are reached. Policies outside of it get no gradient.
+    up for 4000 of 20000 steps and takes one more stage in 3 epochs. By default a fifth of the
+    planned steps are warm-up, and the stages begin evenly in the next two fifths; without a plan
+    there is no warm-up, and one more stage every 100 steps. Policies outside of it get no gradient.
 
     Policy and weights learn from the same batches in the same step (the published code alternates
     between them), the policy at `policy_rate` times the learning rate.
@@ -74,9 +83,11 @@ class AdaShare(Architecture):
         encoder: any module of several stages, see `as_stages`.
         tasks: tasks by name, or in a list.
         sparsity, sharing: strengths of the two terms.
-        temperature, anneal, anneal_every: of the samples; steps are optimizer steps.
-        warmup: steps in which every stage is run.
-        curriculum: steps until one more stage is decided; 0 is all at once.
+        temperature: of the samples, at first.
+        anneal, anneal_every: None falls within the planned training, see above; a number is the
+            factor every so many optimizer steps.
+        warmup: steps in which every stage is run; None is by the plan.
+        curriculum: steps until one more stage is decided; 0 is all at once, None is by the plan.
         hard: whether samples are 0 or 1 in the forward pass.
         policy_rate: the learning rate of the policies, in multiples of the network's.
         head_hidden, heads, example: as in `HardSharing`. Without an example the declared widths
@@ -102,10 +113,10 @@ class AdaShare(Architecture):
         sparsity: float = 0.05,
         sharing: float = 0.05,
         temperature: float = 5.0,
-        anneal: float = 0.965,
+        anneal: float | None = None,
         anneal_every: int = 100,
-        warmup: int = 0,
-        curriculum: int = 100,
+        warmup: int | None = None,
+        curriculum: int | None = None,
         hard: bool = False,
         policy_rate: float = 10.0,
         head_hidden: Sequence[int] = (),
@@ -120,7 +131,7 @@ class AdaShare(Architecture):
             "curriculum": curriculum,
             "policy_rate": policy_rate,
         }.items():
-            if not value >= 0:
+            if value is not None and not value >= 0:
                 raise UserError(f"{name} must be 0 or more, found {value!r}.")
         self.sparsity, self.sharing = sparsity, sharing
         self.warmup, self.curriculum = warmup, curriculum
@@ -145,10 +156,9 @@ class AdaShare(Architecture):
         )
 
     def compute(self, x: Any, tasks: tuple[str, ...]) -> tuple[dict[str, Tensor], Features]:
-        """Every task by a sample of its policy; in evaluation by the more probable choices."""
-        uses = {
-            task: self._sampled(task) if self.training else self._chosen(task) for task in tasks
-        }
+        """Every task by a sample of its policy; settled and in evaluation by what is likelier."""
+        sampling = self.training and not self.clock.settled
+        uses = {task: self._sampled(task) if sampling else self._chosen(task) for task in tasks}
         read, context = follow(self.encoder, x, uses, self.width)
         outputs = {task: self.heads.answer(task, z, context) for task, z in read.items()}
         return outputs, None if self.optional else read[tasks[0]]
@@ -156,12 +166,13 @@ class AdaShare(Architecture):
     @property
     def decided(self) -> tuple[int, ...]:
         """Numbers of the stages under decision at this step, from the last one on."""
-        since = self.clock.steps - self.warmup
+        warmup, curriculum = self._curriculum()
+        since = self.clock.steps - warmup
         if since < 0:
             return ()
-        if not self.curriculum:
+        if not curriculum:
             return self.optional
-        count = min(len(self.optional), 1 + since // self.curriculum)
+        count = min(len(self.optional), 1 + since // curriculum)
         return self.optional[len(self.optional) - count :]
 
     def probabilities(self, task: str) -> Tensor:
@@ -189,10 +200,10 @@ class AdaShare(Architecture):
         return derived.train(self.training)
 
     def penalties(self) -> dict[str, Tensor]:
-        """Sparsity and sharing of the policies, over the stages under decision."""
+        """Sparsity and sharing of the policies, over the stages under decision; none if settled."""
         terms = super().penalties()
         count = len(self.decided)
-        if not count:
+        if not count or self.clock.settled:
             return terms
         every = len(self.optional)
         logits = torch.stack([self.policies[task]() for task in self.task_names])[
@@ -209,6 +220,10 @@ class AdaShare(Architecture):
             terms["sharing"] = self.sharing * (left * gaps).sum()
         return terms
 
+    def plan_training(self, steps: int) -> None:
+        """Spread warm-up, curriculum and temperature, where they are None, over so many steps."""
+        self.clock.plan(steps)
+
     def after_step(self, lr: float) -> None:
         """Count the step: for the temperature, the warm-up and the curriculum."""
         self.clock.advance()
@@ -217,6 +232,15 @@ class AdaShare(Architecture):
         """The policies learn at a rate of their own."""
         names = (name for name, _ in self.named_parameters() if name.startswith("policies."))
         return dict.fromkeys(names, self.policy_rate)
+
+    def _curriculum(self) -> tuple[int, int]:
+        """Steps of warm-up, and until one more stage is decided: as given, or by the plan."""
+        total, stages = self.clock.total, max(1, len(self.optional))
+        warmup, curriculum = (0, 100) if total is None else (total // 5, 2 * total // (5 * stages))
+        return (
+            warmup if self.warmup is None else self.warmup,
+            curriculum if self.curriculum is None else self.curriculum,
+        )
 
     def _sampled(self, task: str) -> list[Use]:
         """For every stage: how far it is run by a new sample; those not yet decided wholly."""

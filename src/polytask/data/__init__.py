@@ -9,14 +9,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from polytask.data._mixing_join import Parts
+    from polytask.data._mixing_turn import InTurn
     from polytask.data._store import stored
     from polytask.data.batches import Batches
     from polytask.data.catalog import dataset_card, list_datasets, load_dataset
     from polytask.data.columns import transform_frame
     from polytask.data.dataset import Dataset
     from polytask.data.infer import Inference, infer_kind
+    from polytask.data.mixing import Mixture
     from polytask.data.preprocess import InputSpec, Preprocessor
     from polytask.data.read import read_table
+    from polytask.data.sources import Tables, read_tables
     from polytask.data.splits import make_splits
     from polytask.data.table import table_dataset, with_test_file
 
@@ -24,14 +28,19 @@ _WHERE = {
     "Batches": "batches",
     "Dataset": "dataset",
     "Inference": "infer",
+    "InTurn": "_mixing_turn",
     "InputSpec": "preprocess",
+    "Mixture": "mixing",
+    "Parts": "_mixing_join",
     "Preprocessor": "preprocess",
+    "Tables": "sources",
     "dataset_card": "catalog",
     "infer_kind": "infer",
     "list_datasets": "catalog",
     "load_dataset": "catalog",
     "make_splits": "splits",
     "read_table": "read",
+    "read_tables": "sources",
     "stored": "_store",
     "table_dataset": "table",
     "transform_frame": "columns",
@@ -41,15 +50,20 @@ _WHERE = {
 __all__ = [
     "Batches",
     "Dataset",
+    "InTurn",
     "Inference",
     "InputSpec",
+    "Mixture",
+    "Parts",
     "Preprocessor",
+    "Tables",
     "dataset_card",
     "infer_kind",
     "list_datasets",
     "load_dataset",
     "make_splits",
     "read_table",
+    "read_tables",
     "stored",
     "table_dataset",
     "transform_frame",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from polytask.training.affinity import AffinityRecorder
     from polytask.training.callbacks import Callback
     from polytask.training.conflict import ConflictRecorder
+    from polytask.training.distillation import Distillation
     from polytask.training.history import History
     from polytask.training.method import build_method
     from polytask.training.representation import represent
@@ -27,6 +28,7 @@ __all__ = [
     "AffinityRecorder",
     "Callback",
     "ConflictRecorder",
+    "Distillation",
     "History",
     "Rule",
     "StopAndGo",
@@ -44,6 +46,7 @@ _HOME = {
     "AffinityRecorder": "affinity",
     "Callback": "callbacks",
     "ConflictRecorder": "conflict",
+    "Distillation": "distillation",
     "History": "history",
     "Rule": "selection",
     "StopAndGo": "stop_and_go",

@@ -44,7 +44,7 @@ class Epoch:
         """Take the optimizer's steps. Raises `UserError` when every batch was left out."""
         fit, state, trainer = self.fit, self.fit.state, self.fit.trainer
         trainer.model.train()
-        for inputs, targets in self._batches():
+        for inputs, targets in self._asked_for(self._batches()):
             trainer.batch = (inputs, targets)
             fit.callbacks.tell("on_batch_begin", trainer, state.batch)
             fit.stepper.leave_out(trainer.paused)
@@ -80,6 +80,16 @@ class Epoch:
             "skipped": self._skipped,
             "random": self._begun,
         }
+
+    def _asked_for(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches, each announced before it is drawn."""
+        fit = self.fit
+        while True:
+            fit.callbacks.tell("on_batch_wanted", fit.trainer, fit.state.batch)
+            batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
 
     def _batches(self) -> Iterator[Batch]:
         """The batches that are still to come, the random numbers being as they were."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from polytask import __version__
+from polytask.architectures import Architecture
 from polytask.data._digest import digest
 from polytask.errors import UserError
 from polytask.files import locked
@@ -24,11 +25,13 @@ from polytask.training._random import set_random_state
 from polytask.training._resume import Saver, restore
 from polytask.training._rules import Newest, Rule, Score, Scores
 from polytask.training._scores import Scored, reference_scores, score
+from polytask.training._teaching import Teaching
 from polytask.training._trial import try_out
 from polytask.training._weights import Weights, put, snapshot
 from polytask.training.callbacks import Callback, Callbacks
 from polytask.training.checkpoints import Keeper, Selector
 from polytask.training.history import History
+from polytask.training.scheduling import feeds, mixing_remarks
 from polytask.training.selection import make_rule
 
 if TYPE_CHECKING:
@@ -54,8 +57,9 @@ class Fit:
         self.trainer, self.settings = trainer, settings
         self.train, self.val = train, val
         try_out(trainer, train, val)
-        self.callbacks = Callbacks(callbacks)
+        self.callbacks = Callbacks([*callbacks, *feeds(trainer, train, val)])
         self.state = LoopState()
+        self.teaching = self._teaching()
         self.mark: dict[str, Any] = {}
         self.interrupt = Interrupt(wanted=False)
         self.kept: dict[str, Weights] = {}
@@ -80,7 +84,7 @@ class Fit:
         A training that has ended before, and is asked for as such, is only read.
         """
         trainer = self.trainer
-        with self._alone(), trainer.pauses.kept():
+        with self._alone(), trainer.pauses.kept(), self._taught():
             saved = None
             if self.saver is not None:
                 who = identity(trainer, self.train, self.val)
@@ -118,6 +122,24 @@ class Fit:
         with locked(self.trainer.folder.path, "the Trainer", wait=LEAVING_SECONDS):
             yield
 
+    def _teaching(self) -> Teaching | None:
+        """The distillation, where the trainer has teachers; it may add to the training batches."""
+        if self.trainer.distill is None:
+            return None
+        teaching = Teaching(self, self.train)
+        self.train = teaching.cached(self.train)
+        self.callbacks = Callbacks([*self.callbacks, teaching])
+        return teaching
+
+    @contextlib.contextmanager
+    def _taught(self) -> Iterator[None]:
+        """Let the teachers take part, until the end of the fit."""
+        self.trainer.forward.teaching = self.teaching
+        try:
+            yield
+        finally:
+            self.trainer.forward.teaching = None
+
     def _open_folder(self, anew: bool) -> None:
         """Write what the run is; remove what an earlier one left when it is begun anew."""
         trainer = self.trainer
@@ -128,6 +150,8 @@ class Fit:
             self.keeper.clear()
         resolved = self.settings.resolved(trainer.tasks, trainer.balancer, trainer.device)
         config = {"polytask": __version__, **trainer.config, **resolved}
+        if trainer.distill is not None:
+            config["distill"] = trainer.distill.describe()
         trainer.folder.start(config, environment(trainer.device), anew=anew)
 
     def _read_finished(self) -> bool:
@@ -163,7 +187,14 @@ class Fit:
         )
         steps = None
         if batches is not None:
-            steps = settings.epochs * -(-batches // settings.accumulate)
+            # A method that reads several batches for a step leaves an incomplete group out.
+            several = trainer.balancer.batches
+            an_epoch = batches // several if several > 1 else -(-batches // settings.accumulate)
+            steps = settings.epochs * an_epoch
+            if isinstance(trainer.model, Architecture):
+                trainer.model.plan_training(steps)
+        if self.teaching is not None:
+            self.teaching.begin(optimizer, steps)
         scheduler = make_scheduler(settings.scheduler, optimizer, steps, settings.warmup)
         return Stepper(
             trainer.forward,
@@ -265,7 +296,7 @@ class Fit:
         """Settle the checkpoints, load the chosen one, and say what there is to say."""
         trainer, history, state = self.trainer, self.history, self.state
         history.chosen = {**self.selector.chosen(), "last": state.epoch}
-        history.remarks = list(self.selector.remarks)
+        history.remarks = [*self.selector.remarks, *mixing_remarks(trainer, self.train)]
         if state.skipped:
             wanted = self.stepper.required
             kind = f"label of {wanted}, the main task," if wanted else "label"

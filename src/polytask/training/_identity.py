@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from polytask.errors import UserError
+from polytask.data import InTurn, Mixture
+from polytask.errors import UserError, some
 from polytask.optimization.base import Balancer
 from polytask.training.history import plain
 
@@ -20,6 +21,7 @@ FORMAT = 1
 """Raised when a saved state no longer means what it did."""
 HOW = ("checkpoint_every",)
 """Settings that say how a training is carried out, not what it computes."""
+DATA = {"train": "training", "val": "validation"}
 PLAIN = (str, bool, int, float, type(None), tuple, list)
 
 
@@ -41,6 +43,8 @@ def identity(trainer: Trainer, train: Any, val: Any) -> dict[str, Any]:
         "val": None if val is None else _data(val),
     }
     known |= {k: v for k, v in _interventions(trainer).items() if v}
+    if trainer.distill is not None and trainer.teachers is not None:
+        known["distillation"] = {**trainer.distill.describe(), "of": trainer.teachers.identity()}
     # Through JSON at once, so that it equals what is read back from a file.
     read: dict[str, Any] = json.loads(json.dumps(plain(known), default=repr))
     return read
@@ -59,18 +63,36 @@ def compare(saved: Mapping[str, Any], now: Mapping[str, Any], folder: object) ->
         for name in now["settings"]
         if (old := saved["settings"].get(name)) != (new := now["settings"][name])
     ]
-    parts = ("tasks", "model", "callbacks", "paused")
+    parts = ("tasks", "model", "callbacks", "paused", "distillation")
     differs += [part for part in parts if saved.get(part) != now.get(part)]
+    differs += [
+        f"how the {DATA[part]} data are mixed"
+        for part in DATA
+        if _known(saved[part], "how") != _known(now[part], "how")
+    ]
     if differs:
         return "; ".join(differs)
-    changed = [part for part in ("train", "val") if saved[part] != now[part]]
+    changed = [part for part in DATA if saved[part] != now[part]]
     if changed:
-        which = " and ".join({"train": "training", "val": "validation"}[part] for part in changed)
+        which = " and ".join(DATA[part] for part in changed)
+        sets = [name for part in changed for name in _changed_sets(saved[part], now[part])]
+        of = f" (those of {some(map(repr, dict.fromkeys(sets)), 80)})" if sets else ""
         raise UserError(
             f"{folder} holds an unfinished training with the same settings but other {which} "
-            "data. Bring back the data it began with, or start anew with resume=False."
+            f"data{of}. Bring back the data it began with, or start anew with resume=False."
         )
     return None
+
+
+def _known(data: Any, word: str) -> Any:
+    """What the identity of some data says under a word; None where it says nothing."""
+    return data.get(word) if isinstance(data, Mapping) else None
+
+
+def _changed_sets(saved: Any, now: Any) -> list[str]:
+    """The data sets of a mixture whose content is not what it was."""
+    one, other = _known(saved, "sets") or {}, _known(now, "sets") or {}
+    return [name for name in {**one, **other} if one.get(name) != other.get(name)]
 
 
 def _interventions(trainer: Trainer) -> dict[str, Any]:
@@ -98,6 +120,8 @@ def _shapes(model: nn.Module) -> str:
 
 
 def _data(batches: Iterable[Any]) -> dict[str, Any]:
+    if isinstance(batches, Mixture | InTurn):
+        return {"sets": batches.fingerprints(), "how": batches.how()}
     fingerprint = getattr(batches, "fingerprint", None)
     if callable(fingerprint):
         return {"content": fingerprint()}

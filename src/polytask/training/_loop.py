@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from polytask.architectures import Architecture
+from polytask.data import Parts
 from polytask.errors import NonFiniteError, UserError
 from polytask.kernel.shift import Closure
 from polytask.metrics import Undefined
@@ -141,6 +142,8 @@ class Stepper:
         """Computes the losses of the first of them again."""
         self.paused: frozenset[str] = frozenset()
         """Tasks without a part in the running step."""
+        self.rates: list[float] = []
+        """What the learning rate of the running step is multiplied with, by batch; their mean."""
         optimizer.zero_grad(set_to_none=True)  # of whatever was computed before the fit
 
     def leave_out(self, paused: Collection[str]) -> None:
@@ -160,19 +163,17 @@ class Stepper:
         no step while a method that reads several batches waits for the last of them. Raises
         `NonFiniteError` before anything is updated.
         """
-        outputs, features = self.forward(inputs, features=True, without=self.paused)
-        losses = self.forward.losses(outputs, targets)
+        losses, features = self.forward.step(inputs, targets, self.paused)
         lacking = self.required is not None and self.required not in losses.values
         if not losses.values or lacking:
             return Losses({}, {}, losses.rows), {}, None
         values = values_of(losses.values)
         self._check(values, state)
         if features is None and len(values) > 1:
-            self._check_statistic()
+            self._check_statistic(isinstance(inputs, Parts))
 
         def again() -> dict[str, Tensor]:
-            outputs, _ = self.forward(inputs, features=True, without=self.paused)
-            return self.forward.losses(outputs, targets).values
+            return self.forward.step(inputs, targets, self.paused)[0].values
 
         several = self.balancer.batches > 1
         if several and len(self.waiting) < self.balancer.batches - 1:
@@ -214,8 +215,7 @@ class Stepper:
 
         def compute() -> dict[str, Tensor]:
             inputs, targets = batch()
-            outputs, _ = self.forward(inputs, without=self.paused)
-            return self.forward.losses(outputs, targets).values
+            return self.forward.step(inputs, targets, self.paused, plain=True)[0].values
 
         return compute
 
@@ -225,12 +225,14 @@ class Stepper:
         Raises `NonFiniteError` when they are not finite, before the parameters change. (Under
         fp16 the scaler leaves such a step out and lowers its scale.)
         """
+        rate = sum(self.rates) / len(self.rates) if self.rates else 1.0
+        self.rates.clear()
         if not self.window.rows:
             return
         self.window.close()
         self.precision.unscale(self.optimizer)
         self._clip(state)
-        stepped = self.precision.step(self.optimizer)
+        stepped = self._step(rate)
         self.optimizer.zero_grad(set_to_none=True)
         if stepped:
             state.step += 1
@@ -239,6 +241,20 @@ class Stepper:
             if self.scheduler is not None:
                 self.scheduler.step()
         self.balancer.after_step()
+
+    def _step(self, rate: float) -> bool:
+        """Step the optimizer, with a multiple of its learning rates in this one step."""
+        if rate == 1.0:
+            return self.precision.step(self.optimizer)
+        groups = self.optimizer.param_groups
+        usual = [group["lr"] for group in groups]
+        for group, lr in zip(groups, usual, strict=True):
+            group["lr"] = lr * rate
+        try:
+            return self.precision.step(self.optimizer)
+        finally:
+            for group, lr in zip(groups, usual, strict=True):
+                group["lr"] = lr
 
     def _clip(self, state: LoopState) -> None:
         norm = nn.utils.get_total_norm(p.grad for p in self.parameters if p.grad is not None)
@@ -254,8 +270,13 @@ class Stepper:
         if self.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
 
-    def _check_statistic(self) -> None:
-        """Refuse a statistic that the architecture says it cannot give, with its reason."""
+    def _check_statistic(self, in_parts: bool) -> None:
+        """Refuse a statistic that the step or the architecture cannot give, with the reason."""
+        if in_parts and self.balancer.statistic == "features":
+            raise UserError(
+                "statistic='features' needs one representation that all tasks share; a step of "
+                "data sets with different inputs has one for each. Use statistic='tail' or 'exact'."
+            )
         reason = getattr(self.forward.model, "no_features", "")
         if reason and self.balancer.statistic == "features":
             name = type(self.forward.model).__name__

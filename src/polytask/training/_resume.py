@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from polytask.data import Mixture
 from polytask.errors import PolytaskError, UserError
 from polytask.training import _identity
 from polytask.training._loop import LoopState
@@ -144,6 +145,9 @@ def restore(fit: Fit, state: dict[str, Any]) -> None:
     fit.history.stopped_early = state["stopped_early"]
     trainer.should_stop = state["should_stop"]
     trainer.pauses.load_state_dict(state.get("paused", {}))
+    if isinstance(fit.train, Mixture):
+        # Its data sets go on from epoch to epoch, so it has a state between two as well.
+        fit.train.load_state_dict(state["batches"])
     fit.selector.epochs = [Scores(**scores) for scores in state["scores"]]
     fit.selector.remarks = state["remarks"]
     fit.keeper.take_up()

@@ -12,7 +12,7 @@ from torch import Tensor
 from polytask.errors import UserError, some
 from polytask.metrics import Undefined
 from polytask.tasks import Task
-from polytask.training._forward import Forward, batches_on
+from polytask.training._forward import Forward, batches_on, parts_of
 from polytask.training._rules import Score, finite
 
 
@@ -65,14 +65,15 @@ def score(forward: Forward, batches: Iterable[Any], device: torch.device) -> Sco
     forward.model.eval()
     try:
         with torch.no_grad():
-            for inputs, targets in batches_on(batches, device):
-                outputs, _ = forward(inputs)
-                for name in filter(targets.__contains__, tasks):
-                    value, count = tasks[name].loss(outputs[name], targets[name])
-                    losses[name].add(float(value), int(count))
-                    output, target = outputs[name].cpu(), targets[name].cpu()
-                    for meter in meters[name].values():
-                        meter.update(output, target)
+            for batch in batches_on(batches, device):
+                for inputs, targets in parts_of(*batch):
+                    outputs, _ = forward(inputs, without=forward.absent(targets))
+                    for name in filter(targets.__contains__, tasks):
+                        value, count = tasks[name].loss(outputs[name], targets[name])
+                        losses[name].add(float(value), int(count))
+                        output, target = outputs[name].cpu(), targets[name].cpu()
+                        for meter in meters[name].values():
+                            meter.update(output, target)
     finally:
         forward.model.train(training)
     return Scored(

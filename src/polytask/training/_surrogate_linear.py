@@ -74,17 +74,25 @@ def read_rows(batches: Iterable[Any], rows: int, answers: Answers, part: str) ->
     left = rows
     for inputs, targets in batches_on(batches, answers.device):
         number = count_rows(targets)
-        if number > left:
-            # Cut as one, so that whatever holds rows is cut alike.
-            kept = torch.arange(left)
-            inputs, targets = cut_rows((inputs, targets), kept, number)
-        read.append((inputs, targets))
+        read.append(first_rows((inputs, targets), left))
         left -= min(number, left)
         if not left:
             break
     if not count(read):
         raise UserError(f"the {part} batches hold no rows; expected at least one.")
     return read
+
+
+def first_rows(batch: Batch, rows: int) -> Batch:
+    """The first rows of a batch; the whole batch where it holds something that cannot be cut."""
+    number = count_rows(batch[1])
+    if number <= rows:
+        return batch
+    try:
+        found: Batch = cut_rows(batch, torch.arange(rows), number)
+    except UserError:
+        return batch
+    return found
 
 
 def count(batches: Iterable[Batch]) -> int:

@@ -7,7 +7,7 @@ otherwise be found after the first epoch, which may be hours away.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Collection, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from polytask.data import Batches
+from polytask.data import Batches, InTurn, Mixture
 from polytask.errors import NonFiniteError, UserError, count, foreign
 from polytask.kernel.graph import Ownership
 from polytask.kernel.measure import nothing_shared
@@ -59,7 +59,7 @@ def try_out(trainer: Trainer, train: Any, val: Any) -> None:
                 graph = which == "training" and not _compiled(trainer.model)
                 for inputs, targets in batches_on(first_batch(data), trainer.device):
                     with torch.set_grad_enabled(graph):
-                        outputs = _answer(forward, inputs, which)
+                        outputs = _answer(forward, inputs, which, forward.absent(targets))
                         losses = forward.losses(outputs, targets).values
                         if graph and losses:
                             _check_graph(trainer.balancer, pose(losses))
@@ -80,6 +80,8 @@ def first_batch(data: Any) -> list[Any]:
             for named in (data.inputs, data.targets)
         )
         return [(inputs, targets)]
+    if isinstance(data, Mixture | InTurn):
+        return data.peek()
     if isinstance(data, list | tuple):
         return [data[0]]
     if isinstance(data, DataLoader) and not isinstance(data.dataset, IterableDataset):
@@ -90,7 +92,9 @@ def first_batch(data: Any) -> list[Any]:
     return []
 
 
-def _answer(forward: Forward, inputs: Any, which: str) -> dict[str, Tensor]:
+def _answer(
+    forward: Forward, inputs: Any, which: str, without: Collection[str]
+) -> dict[str, Tensor]:
     """The model's outputs; its own exceptions become an error that says what it was given."""
 
     def explain(what: str) -> str:
@@ -107,7 +111,7 @@ def _answer(forward: Forward, inputs: Any, which: str) -> dict[str, Tensor]:
         )
 
     with foreign(explain):
-        return forward(inputs)[0]
+        return forward(inputs, without=without)[0]
 
 
 def _measure(

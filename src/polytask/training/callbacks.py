@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class Callback:
     """Override the moments you need; every method does nothing by default.
 
-    Order: `on_train_begin`, then per epoch `on_epoch_begin`, per batch `on_batch_begin`,
-    `on_grad_computed`, `on_batch_end`, then `on_epoch_end`, and last `on_train_end`.
+    Order: `on_train_begin`, then per epoch `on_epoch_begin`, per batch `on_batch_wanted`,
+    `on_batch_begin`, `on_grad_computed`, `on_batch_end`, then `on_epoch_end`, and last
+    `on_train_end`.
     Epochs count from 1, batches of an epoch from 0. Setting `trainer.should_stop = True` ends
     the training after the running epoch. After an exception no further moment is called.
     """
@@ -32,6 +33,12 @@ class Callback:
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, Any]) -> None:
         """After validation; `metrics` is the record that goes to `metrics.jsonl`."""
+
+    def on_batch_wanted(self, trainer: Trainer, batch_index: int) -> None:
+        """Before a batch is drawn; once more at the end of an epoch, when none is left.
+
+        A task that is paused here is not drawn where each task has data of its own.
+        """
 
     def on_batch_begin(self, trainer: Trainer, batch_index: int) -> None:
         """Before the forward pass of a batch, which is `trainer.batch`."""

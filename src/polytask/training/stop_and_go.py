@@ -128,6 +128,10 @@ class StopAndGo(Callback):
         for task in watched(trainer, self.tasks, BY):
             self._watches.setdefault(task, Watch())
 
+    def on_batch_wanted(self, trainer: Trainer, batch_index: int) -> None:
+        """Let stopped tasks be drawn when it is their turn."""
+        self.on_batch_begin(trainer, batch_index)
+
     def on_batch_begin(self, trainer: Trainer, batch_index: int) -> None:
         """Let stopped tasks take part when it is their turn."""
         if self.gap is None or not self.stopped:

@@ -20,6 +20,8 @@ from polytask.training._surrogate_subsets import choose_subsets, default_size, r
 
 SCHEMA = 1
 STARTS = ("zero", "trained")
+FEW = 32
+"""Rows that tell who uses which parameters, with all gradients in memory."""
 
 
 def projected_gradient_affinity(
@@ -87,10 +89,11 @@ def projected_gradient_affinity(
     all tasks. Gains are those of one network on these held-out rows, in the linear model.
 
     Cost: directions + head_directions forward passes with derivatives over up to 2 `rows` rows,
-    whatever the number of tasks; then a small optimisation a group. Memory: the derivatives of
-    labelled items, at most 2**25 numbers (256 MB) for either part; where there would be more
-    (dense tasks), as many items a task as fit are drawn. The network is run in evaluation mode;
-    parameters, buffers, modes and random states are as before afterwards.
+    whatever the number of tasks; then a small optimisation a group (L-BFGS in float64, up to 300
+    steps; of a loss with a kink, such as "l1", the minimum comes out a little less sharp).
+    Memory: the derivatives of labelled items, at most 2**25 numbers (256 MB) for either part; where
+    there would be more (dense tasks), as many items a task as fit are drawn. The network is run in
+    evaluation mode; parameters, buffers, modes and random states are as before afterwards.
 
     Args:
         model: as the Trainer takes it: answers a dictionary of outputs by task name.
@@ -100,7 +103,8 @@ def projected_gradient_affinity(
         held_out: the same of validation rows, to judge on.
         start: "zero" or "trained", see above.
         directions, head_directions: see above; at least 1, and at least 0.
-        rows: most rows that are read of either part.
+        rows: most rows that are read of either part (the last batch as a whole, where it holds
+            something that cannot be cut by rows).
         subsets: how many groups; None is as many as `cover` takes.
         size: tasks of a group, at least 2; None is a quarter of the tasks, at least 3, and fewer
             than all where there are more than two.
@@ -129,7 +133,7 @@ def projected_gradient_affinity(
             linear.read_rows(batches, rows, answers, part)
             for batches, part in ((train, "training"), (held_out, "held-out"))
         ]
-        inputs = read[0][0][0]
+        inputs, _ = linear.first_rows(read[0][0], FEW)
         users = answers.users(inputs)
         check_shared(users)
         way = Directions(

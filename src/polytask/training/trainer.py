@@ -24,8 +24,10 @@ from polytask.training._progress import make_progress
 from polytask.training._rules import Score
 from polytask.training._scores import check_repeatable, score
 from polytask.training._settings import Settings, by_name
+from polytask.training._teachers import Teachers
 from polytask.training._weights import put
 from polytask.training.callbacks import Callback, Callbacks
+from polytask.training.distillation import Distillation
 from polytask.training.history import History
 from polytask.training.method import build_method
 from polytask.training.run_folder import RunFolder
@@ -58,6 +60,7 @@ class Trainer:
         checkpoints: further checkpoints, name to the last epoch they may come from, as in
             `{"equal_time": 5}`.
         callbacks: called in order, see `Callback`.
+        distill: teachers to learn from, see `Distillation`. Validation stays as it is.
         device: "auto", "cpu", "cuda", "cuda:N", ...
         seed: of everything random in `fit` (the model is built by then); the caller's random
             states are untouched. On one CPU the same seed gives the same bits.
@@ -97,6 +100,7 @@ class Trainer:
         reference: Mapping[str, float] | None = None,
         checkpoints: Mapping[str, int] | None = None,
         callbacks: Iterable[Callback] = (),
+        distill: Distillation | None = None,
         device: str = "auto",
         seed: int = 0,
         out: Path | str | None = None,
@@ -145,6 +149,8 @@ class Trainer:
         self.balancer.to(self.device)
         self.precision = Precision(precision, self.device)
         self.forward = Forward(self.model, self.tasks, self.precision)
+        self.distill = distill
+        self.teachers = _teachers(self)
         self.folder = RunFolder(out) if out is not None else None
         self.pauses = Pauses(self.tasks, self.balancer)
         self.should_stop = False
@@ -208,7 +214,8 @@ class Trainer:
 
         `train` and `val` are `Batches`, or anything that can be iterated again and again into
         pairs `(inputs, targets)`, or one pair of dictionaries of tensors, which is cut into
-        batches here. A task may be missing from a batch, and a label from a task.
+        batches here. A task may be missing from a batch, and a label from a task. Tasks with data
+        sets of their own are trained on a `polytask.data.Mixture` and validated on an `InTurn`.
 
         Ctrl-C ends after the running step, with its state saved when there is an `out`; a second
         one ends at once.
@@ -290,3 +297,16 @@ class Trainer:
             return Batches(dict(data[0]), dict(data[1]), size, shuffle=shuffle, seed=seed)
         check_repeatable(data, which)
         return data
+
+
+def _teachers(trainer: Trainer) -> Teachers | None:
+    """The frozen copies of the teachers, if any. Raises `UserError` for those that do not fit."""
+    given = trainer.distill
+    if given is None:
+        return None
+    if not isinstance(given, Distillation):
+        raise UserError(
+            f"distill must be a polytask.training.Distillation, found {type(given).__name__}. "
+            "Write distill=Distillation({'TASK': network})."
+        )
+    return Teachers(given, trainer.model, trainer.tasks, trainer.precision)
