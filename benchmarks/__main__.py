@@ -14,6 +14,9 @@ PROGRAMS = {
     "hydalearn": "benchmarks.auxiliary.hydalearn",
     "selection": "benchmarks.auxiliary.selection",
     "sxl": "benchmarks.auxiliary.sxl",
+    "grouping": "benchmarks.relationships.grouping",
+    "affinity_cost": "benchmarks.relationships.cost",
+    "estimators": "benchmarks.relationships.estimators",
 }
 
 

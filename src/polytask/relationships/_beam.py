@@ -1,4 +1,4 @@
-"""Groups of many tasks: candidates by a beam search, and a bound on what any answer is worth."""
+"""Groups of many tasks: candidates by a beam search."""
 
 from __future__ import annotations
 
@@ -58,32 +58,6 @@ def neighbours(groups: Members) -> Members:
     ]
     found = np.unique(np.concatenate([groups, flipped, *swapped]), axis=0)
     return found[found.any(1)]
-
-
-def upper_bound(values: Array, alone: Array, most: int) -> float:
-    """No answer's sum of values is larger.
-
-    In a group of s a task gets at most the mean of its s - 1 largest values. A group of s serves
-    at most s tasks, so the sum over tasks of 1 / s is at most the number of groups. With a price
-    on that number each task takes the size it likes best, and any price gives a bound; the lowest
-    is found by ternary search.
-    """
-    size = len(values)
-    table = np.where(np.eye(size, dtype=bool), np.nan, values)
-    ordered = -np.sort(-table, axis=1)[:, : size - 1]  # NaN comes last
-    means = np.cumsum(ordered, axis=1) / np.arange(1, size)
-    best = np.concatenate([alone[:, None], np.where(np.isnan(means), -np.inf, means)], axis=1)
-    inverse = 1.0 / np.arange(1, size + 1)
-
-    def at(price: float) -> float:
-        return float(most * price + (best - price * inverse).max(1).sum())
-
-    finite = best[np.isfinite(best)]
-    low, high = 0.0, float(finite.max() - finite.min()) * size**2
-    for _ in range(100):
-        first, second = low + (high - low) / 3, high - (high - low) / 3
-        low, high = (low, second) if at(first) <= at(second) else (first, high)
-    return min(at(0.0), at(low))
 
 
 def _filled(values: Array, alone: Array) -> tuple[Array, Array]:

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.errors import UserError, count
-from polytask.relationships._selection import Array, Places, Table, affordable, exchange, select
+from polytask.relationships._selection import (
+    LAST,
+    Array,
+    Places,
+    Table,
+    affordable,
+    exchange,
+    select,
+)
 
 Members = NDArray[np.bool_]
 
@@ -55,6 +63,7 @@ def choose(
     most: int | None,
     budget: float | None,
     looked_at: str = "known",
+    last: int = LAST,
 ) -> Choice:
     """The columns whose best gains have the largest sum over tasks.
 
@@ -69,6 +78,7 @@ def choose(
         most: columns at most; None for no limit.
         budget: total cost at most; None for no limit.
         looked_at: what the columns are, for messages: all that are known, or those tried.
+        last: columns that the last step of the search gets at most.
 
     Raises:
         UserError: a task without a column, or limits that no answer keeps.
@@ -96,7 +106,7 @@ def choose(
     elif budget is not None:
         # Parts of groups are cheaper than groups: the bound needs to know how many are possible.
         table = replace(table, most=max(min(limit, affordable(table, start)), len(start)))
-    chosen, bound = select(table, start)
+    chosen, bound = select(table, start, last)
     value = table.value(chosen)
     # What HiGHS proves is exact to about a billionth.
     gap = bound - value if bound - value > TIE else 0.0

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.relationships._beam import beam_groups, neighbours, upper_bound
-from polytask.relationships._choice import choose
-from polytask.relationships._selection import Array
+from polytask.relationships._beam import beam_groups, neighbours
+from polytask.relationships._bound import upper_bound
+from polytask.relationships._choice import TIE, choose
+from polytask.relationships._costs import LinearCosts
+from polytask.relationships._selection import FEW, LAST, Array
 
 Members = NDArray[np.bool_]
 
@@ -62,6 +64,8 @@ def choose_by_pairs(
 ) -> Groups:
     """The best groups: of all there are up to 20 tasks, of those a beam search meets beyond.
 
+    Beyond, a gap counts the number of groups and, of a budget, how many groups it can pay for.
+
     Raises:
         UserError: limits that no answer keeps, or a task without a known pair.
     """
@@ -71,6 +75,8 @@ def choose_by_pairs(
         members: Members = (bits & 1).astype(bool)
         return _choose(tasks, pairs, members, most, budget, cost_of)
     limit = min(most or size, size)
+    if budget is not None and isinstance(cost_of, LinearCosts):
+        limit = max(1, min(limit, cost_of.affordable(budget, bool(np.isfinite(pairs.alone).any()))))
     members = beam_groups(pairs.values, pairs.alone, limit)
     best = _choose(tasks, pairs, members, most, budget, cost_of, "tried")
     value = _value(pairs, best.members)
@@ -82,7 +88,10 @@ def choose_by_pairs(
         if new <= value + 1e-9 * abs(value):
             break
         best, value = found, new
-    return Groups(best.members, max(upper_bound(pairs.values, pairs.alone, limit) - value, 0.0))
+    served = pairs.gains(best.members).max(1)
+    bound = upper_bound(pairs.values, pairs.alone, limit, served, value)
+    spread = float(np.nanmax(served) - np.nanmin(pairs.values))
+    return Groups(best.members, bound - value if bound - value > TIE * spread else 0.0)
 
 
 def _value(pairs: Pairs, members: Members) -> float:
@@ -102,5 +111,7 @@ def _choose(
     useful = np.isfinite(gains).any(0)
     if not useful.all() and useful.any():
         members, gains = members[useful], gains[:, useful]
-    found = choose(tasks, gains, members, cost_of(members), most, budget, looked_at)
+    # Of groups that a beam search met nothing is proved: the bound comes from elsewhere.
+    last = LAST if looked_at == "known" else FEW
+    found = choose(tasks, gains, members, cost_of(members), most, budget, looked_at, last)
     return Groups(members[found.columns], found.gap)

@@ -13,9 +13,14 @@ if TYPE_CHECKING:
 
 SCALE = 1e3
 """HiGHS stops at an absolute difference of 1e-6 and calls 1e-7 nothing: gains are enlarged."""
+WORK = 5_000_000
+"""Entries times nodes of its search at most: a limit in steps, so that answers do not depend on
+the machine."""
 
 
-def programme(table: Table, prices: Array, spare: Array) -> tuple[Places, float]:
+def programme(
+    table: Table, prices: Array, spare: Array, proof: bool = True
+) -> tuple[Places, float]:
     """The best columns of a table, and what HiGHS proved that no others exceed.
 
     A variable for each column (0 or 1) and one for each entry: that the column serves the task.
@@ -25,6 +30,7 @@ def programme(table: Table, prices: Array, spare: Array) -> tuple[Places, float]
         table: the columns; some within the limits must serve every task.
         prices: of the tasks, [T].
         spare: [n].
+        proof: whether it is worth looking for long.
 
     Raises:
         MissingExtraError: scipy is not installed.
@@ -60,14 +66,18 @@ def programme(table: Table, prices: Array, spare: Array) -> tuple[Places, float]
     if np.isfinite(table.budget):
         spent = matrix(table.costs, zeros, np.arange(width), 1).tocsr()
         limits.append(LinearConstraint(spent, -np.inf, table.budget))
+    nodes = max(1, (WORK if proof else WORK // 20) // max(size, 1))
     found = milp(
         SCALE * np.concatenate([table.charges, -table.gains[row, column]]),
         integrality=np.concatenate([np.ones(width), np.zeros(size)]),
         bounds=Bounds(0.0, 1.0),
         constraints=limits,
-        options={"mip_rel_gap": 0.0},
+        options={"mip_rel_gap": 0.0, "node_limit": nodes},
     )
-    if found.x is None:  # nothing better than what is known: the caller has left too little
+    if found.status == 2:  # nothing is better than what the caller knows
         return np.empty(0, dtype=np.intp), -np.inf
-    chosen = np.flatnonzero(found.x[:width] > 0.5)
-    return chosen, -float(found.mip_dual_bound) / SCALE
+    proved = found.mip_dual_bound
+    bound = np.inf if proved is None else -float(proved) / SCALE
+    if found.x is None:
+        return np.empty(0, dtype=np.intp), bound
+    return np.flatnonzero(found.x[:width] > 0.5), bound

@@ -25,14 +25,17 @@ PIECE = 1 << 14
 """Columns priced at once, so that their entries stay in the processor's cache."""
 WORKING = 8_000
 """Columns that a round of subgradient steps looks at."""
+HALVINGS = 20
 ROUNDS = 12
 STEPS = 150
 FALL = 0.02
 """Rounds end when the bound falls by less than this share of what it is above the answer."""
 FIRST = 1_500
 """Columns that HiGHS gets at first; four times as many while others may still matter."""
-LAST = 100_000
-"""Columns that HiGHS gets at most; what is left out then shows in the bound."""
+FEW = 400
+"""Columns that it gets where nothing is to be proved."""
+LAST = 6_000
+"""Columns that HiGHS gets at most where a proof is wanted."""
 SLACK = 1e-9
 
 
@@ -49,6 +52,8 @@ class Table:
     most: int
     budget: float
     """May be infinite."""
+    step: float = 0.0
+    """Values that differ, differ by at least this; 1 where columns are only counted."""
 
     def part(self, places: Places) -> Table:
         """Some of the columns."""
@@ -65,6 +70,10 @@ class Table:
             return -np.inf
         return float(self.gains[:, chosen].max(1).sum() - self.charges[chosen].sum())
 
+    def wanted(self, chosen: Places) -> float:
+        """What another answer must be worth to be better than these columns."""
+        return self.value(chosen) + max(self.step - 1e-6, 0.0)
+
 
 @dataclass(frozen=True)
 class Priced:
@@ -78,34 +87,36 @@ class Priced:
     """[n]: the share of every column in the relaxed answer at these prices."""
 
 
-def select(table: Table, start: Places) -> tuple[Places, float]:
+def select(table: Table, start: Places, last: int = LAST) -> tuple[Places, float]:
     """The best columns and a bound that no answer exceeds; equal to their value when proved.
 
     Args:
         table: the columns.
         start: some columns that serve every task within the limits.
+        last: columns that HiGHS gets at most; what is left out then shows in the bound.
 
     Cost: a few dozen passes over the table and one or more small mixed integer programmes.
     """
     from polytask.relationships._programme import programme
 
     live, seen, prices, best = _narrow(table, start)
-    size = FIRST
+    size = min(FIRST, last)
     while True:
         order = np.argsort(-seen.reduced, kind="stable")
         tried, left = order[:size], order[size:]
         below = np.minimum(seen.reduced, 0.0)
-        room = seen.bound + below - table.value(best) + SLACK
-        chosen, bound = programme(table.part(live[tried]), prices, room[tried])
+        room = seen.bound + below - table.wanted(best) + SLACK
+        part = table.part(live[tried])
+        chosen, bound = programme(part, prices, room[tried], proof=last > FEW)
         if table.value(live[tried][chosen]) > table.value(best):
             best = live[tried][chosen]
         value = table.value(best)
         rest = float((seen.bound + below[left]).max(initial=-np.inf))
-        if rest <= value + SLACK:
+        if rest <= table.wanted(best) + SLACK:
             return np.sort(best), max(bound, value)
-        if size >= LAST:
+        if size >= last:
             return np.sort(best), max(bound, rest)
-        kept = seen.bound + below >= value - SLACK
+        kept = seen.bound + below >= table.wanted(best) - SLACK
         live, seen = live[kept], replace(seen, reduced=seen.reduced[kept])
         size *= 4
 
@@ -142,11 +153,11 @@ def _narrow(table: Table, start: Places) -> tuple[Places, Priced, Array, Places]
         if table.value(other) > table.value(best):
             best = other
         seen = _priced(inside, prices)
-        kept = seen.bound + np.minimum(seen.reduced, 0.0) >= table.value(best) - SLACK
+        kept = seen.bound + np.minimum(seen.reduced, 0.0) >= table.wanted(best) - SLACK
         kept |= np.isin(live, best)
         fell, low = low - seen.bound, min(low, seen.bound)
         live, seen = live[kept], replace(seen, reduced=seen.reduced[kept])
-        spare = low - table.value(best)
+        spare = low - table.wanted(best)
         if len(live) <= FIRST // 4 or spare <= SLACK or fell < FALL * spare:
             break
     return live, seen, prices, best
@@ -198,49 +209,60 @@ def _worth(table: Table, prices: Array) -> Array:
 
 
 def _priced(table: Table, prices: Array) -> Priced:
-    """The bound at these prices: the tighter one of the two limits' own."""
+    """The bound at these prices, and at the best toll on what columns cost."""
     worth = _worth(table, prices)
-    found = _by_number(worth, table.most)
-    if np.isfinite(table.budget):
-        other = _by_cost(worth, table.costs, table.budget)
-        found = min(found, other, key=lambda one: one.bound)
+    top = _most_worth(worth, table.most)
+    if np.isfinite(table.budget) and table.costs[top].sum() > table.budget:
+        found = _within_budget(worth, table, top)
+    else:
+        found = _answer(worth, table.most, {1.0: top})
     return replace(found, bound=found.bound + float(prices.sum()))
 
 
-def _by_number(worth: Array, most: int) -> Priced:
-    if len(worth) > most:
-        top = np.argpartition(-worth, most - 1)[:most]
-        toll = max(float(worth[top].min()), 0.0)
-    else:
-        top, toll = np.arange(len(worth)), 0.0
-    taken = np.zeros(len(worth))
-    taken[top] = worth[top] > 0
-    return Priced(float(np.maximum(worth[top], 0.0).sum()), worth - toll, taken)
+def _most_worth(worth: Array, most: int) -> Places:
+    """The columns of most worth, none that is worth nothing."""
+    top = np.argpartition(-worth, most - 1)[:most] if len(worth) > most else np.arange(len(worth))
+    return top[worth[top] > 0]
 
 
-def _by_cost(worth: Array, costs: Array, budget: float) -> Priced:
-    """The fractional knapsack: columns by worth for their cost until the budget is spent."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(worth > 0, np.where(costs > 0, worth / costs, np.inf), -np.inf)
-    # No more columns than this can be paid for; sorting those is enough.
-    payable = np.inf if budget <= 0 else budget / max(float(costs.min()), 1e-12 * budget)
-    count = int(min((worth > 0).sum(), payable + 1))
-    if count < len(ratio):
-        order = np.argpartition(-ratio, count)[:count]
-        order = order[np.argsort(-ratio[order], kind="stable")]
-    else:
-        order = np.argsort(-ratio, kind="stable")[:count]
-    spent = np.cumsum(costs[order])
-    whole = int(np.searchsorted(spent, budget, side="right"))
+def _answer(worth: Array, most: int, parts: dict[float, Places]) -> Priced:
+    """The bound without the prices; `parts` are the columns taken, by share."""
+    top = _most_worth(worth, most)
+    last = float(worth[top].min()) if len(top) == most else 0.0
     taken = np.zeros(len(worth))
-    taken[order[:whole]] = 1.0
-    toll = 0.0
-    if whole < len(order):
-        last = order[whole]
-        before = float(spent[whole - 1]) if whole else 0.0
-        taken[last] = (budget - before) / costs[last]
-        toll = float(ratio[last])
-    return Priced(float(taken @ np.maximum(worth, 0.0)), worth - toll * costs, taken)
+    for share, columns in parts.items():
+        taken[columns] += share
+    return Priced(float(worth[top].sum()), worth - last, taken)
+
+
+def _within_budget(worth: Array, table: Table, much: Places) -> Priced:
+    """With a toll on the cost of columns, such that the budget is just spent.
+
+    Any toll gives a bound. The best lies between one at which too much is taken and one at which
+    too little is, and is found by halving.
+    """
+    places = np.flatnonzero(worth > 0)
+    some, costs = worth[places], table.costs[places]
+    much, little = np.searchsorted(places, np.sort(much)), np.empty(0, dtype=np.intp)
+    paid = costs > 0
+    low, high = 0.0, float((some[paid] / costs[paid]).max())  # then nothing is worth its cost
+    best, lowest = 0.0, np.inf
+    for _ in range(HALVINGS):
+        toll = (low + high) / 2
+        left = some - toll * costs
+        top = _most_worth(left, table.most)
+        bound = float(left[top].sum()) + toll * table.budget
+        if bound < lowest:
+            best, lowest = toll, bound
+        if costs[top].sum() > table.budget:
+            low, much = toll, top
+        else:
+            high, little = toll, top
+    over, under = float(costs[much].sum()), float(costs[little].sum())
+    share = (table.budget - under) / (over - under)
+    parts = {share: places[much], 1 - share: places[little]}
+    found = _answer(worth - best * table.costs, table.most, parts)
+    return replace(found, bound=found.bound + best * table.budget)
 
 
 def _descend(table: Table, prices: Array, value: float) -> Array:

@@ -32,11 +32,16 @@ def choose_groups(
     with the same answers.
 
     The answer is the best there is, to within 1e-7 of the spread of the losses, for measured
-    groups and for predicted ones of up to 20 tasks. For predictions of more tasks a beam search
-    finds it, and `gap` tells how much smaller the loss could be at most. The same input always has
-    the same answer: of equally good ones that with the fewest groups, then the fewest members;
-    what is still equal is settled by the order given. A task that two chosen groups serve equally
-    well is assigned to the smaller one, then to the first.
+    groups and for predicted ones of up to 20 tasks, where groups are counted or cost the same.
+    For predictions of more tasks a beam search finds it. With unequal costs the search ends after
+    a fixed number of steps: for some thousand measured groups, or predictions of up to about 15
+    tasks, that is enough for a proof, beyond not always. In any case `gap` tells how much smaller
+    the loss could be at most, and is 0 where the answer is proved; for predictions of more than 20
+    tasks it does not count the budget.
+
+    The same input always has the same answer: of equally good ones that with the fewest groups,
+    then the fewest members; what is still equal is settled by the order given. A task that two
+    chosen groups serve equally well is assigned to the smaller one, then to the first.
 
     Args:
         group_losses: `{("a", "b"): {"a": loss, "b": loss}, ...}`, measured, or what
@@ -56,7 +61,7 @@ def choose_groups(
         MissingExtraError: scipy is not installed.
 
     Cost: seconds for 2^20 predicted groups, with about 1 GB of memory; a fraction of one for
-        thousands of measured groups.
+        thousands of measured groups. Unequal costs take minutes at worst.
     """
     most = None if max_groups is None else whole_number(max_groups, "max_groups")
     limit = None if budget is None else real_number(budget, "budget", 0.0)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from polytask.errors import UserError
 from polytask.relationships._choice import real_number, whole_number
+from polytask.relationships._costs import linear_costs
 from polytask.relationships._pairwise import Pairs, choose_by_pairs
 from polytask.relationships.affinity import Affinity, as_affinity
 
@@ -41,10 +42,14 @@ class Grouping:
 
 def group_tasks(
     affinity: Affinity | Mapping[str, Mapping[str, float | None]] | pandas.DataFrame,
-    max_groups: int,
+    max_groups: int | None = None,
     alone: float | None = None,
+    *,
+    budget: float | None = None,
+    network_cost: float = 1.0,
+    task_costs: float | Mapping[str, float] | None = None,
 ) -> Grouping:
-    """The groups of tasks with the largest mean affinity, at most `max_groups` of them.
+    """The groups of tasks with the largest mean affinity, within a number or a budget of networks.
 
     The objective of task affinity groupings (TAG: Fifty et al. 2021, "Efficiently identifying task
     groupings for multi-task learning", arXiv 2109.04617): in a group a task has the mean of its
@@ -54,36 +59,51 @@ def group_tasks(
     The published code gives a group of one the value -1e6; here it is not allowed at all, unless
     `alone` says what it is worth.
 
-    Up to 20 tasks the answer is the best of all groupings (to within 1e-7 of the spread of the
-    affinities). Beyond, a beam search and exchanges of members find one, and `gap` tells how much
-    better the best could be at most. The same table always has the same answer: of equally good
-    ones that with the fewest groups, then the fewest members in all; what is still equal is
-    settled by the order of the tasks. A task that two chosen groups serve equally well is assigned
-    to the smaller one, then to the first.
+    Up to 20 tasks every group is looked at, and with a number of groups, or equal costs, the answer
+    is proved the best (to within 1e-7 of the spread of the affinities). Beyond, a beam search and
+    exchanges of members find one. With a budget and unequal costs the search ends after a fixed
+    number of steps: up to about 15 tasks that is enough for a proof, beyond not always. In any
+    case `gap` tells how much better the best could be at most, and is 0 where it is proved; beyond
+    20 tasks it counts how many groups a budget pays for, not which.
+
+    The same table always has the same answer: of equally good ones that with the fewest groups,
+    then the fewest members in all; what is still equal is settled by the order of the tasks. A task
+    that two chosen groups serve equally well is assigned to the smaller one, then to the first.
 
     Args:
         affinity: `affinity[scored][companion]`, larger is better; a mapping of mappings or a
             DataFrame (rows are scored) will do. The diagonal is not used. Where a pair is NaN or
             absent, no group that holds both can serve the scored task: nothing is guessed.
-        max_groups: 1 or more. Fewer groups are used where more do not help, so a number above
-            that of the tasks is no error.
+        max_groups: groups at most, 1 or more; None for no limit but the budget's. Fewer are used
+            where more do not help, so a number above that of the tasks is no error.
         alone: what a task in a group of its own is worth. None forbids such groups, as the paper
             does; 0 fits affinities that are gains over training alone, and lets "train it alone"
             be the answer. With cosines or losses choose it by what they mean.
+        budget: total cost of the groups at most, in the unit of the next two; None for no limit. A
+            group costs `network_cost` and the `task_costs` of its members: encoder and heads, as
+            parameters, bytes or measured seconds. With the defaults it counts networks.
+        network_cost: of a group, whatever its members.
+        task_costs: of each member: one number for all tasks, or a mapping that names every task;
+            None is 0.
 
     Returns:
-        A `Grouping`; `score` is a mean of affinities, in their units.
+        A `Grouping`; `score` is a mean of affinities, in their units, `cost` the total cost.
 
     Raises:
         UserError: a table that is none, one task and no `alone`, a task without any known
-            affinity, or unknown pairs that leave no grouping with so few groups (the message tells
-            the smallest feasible number).
+            affinity, neither `max_groups` nor `budget`, costs that are none, or limits that no
+            grouping keeps (the message tells the smallest feasible one).
         MissingExtraError: scipy is not installed.
 
-    Cost: 20 tasks need about 1 GB of memory and seconds; each task less halves both.
+    Cost: 20 tasks need about 1 GB of memory and seconds; each task less halves both. A budget with
+    unequal costs takes minutes at worst.
     """
     table = as_affinity(affinity)
-    most = whole_number(max_groups, "max_groups")
+    if max_groups is None and budget is None:
+        raise UserError("expected max_groups or a budget, found neither. Say max_groups=3.")
+    most = None if max_groups is None else whole_number(max_groups, "max_groups")
+    limit = None if budget is None else real_number(budget, "budget", 0.0)
+    costs = linear_costs(table.tasks, network_cost, task_costs)
     lone = -math.inf if alone is None else real_number(alone, "alone")
     size = len(table.tasks)
     if size == 1 and alone is None:
@@ -92,9 +112,10 @@ def group_tasks(
             "Give alone=0 to allow groups of one."
         )
     pairs = Pairs(table.values, np.full(size, lone))
-    found = choose_by_pairs(table.tasks, pairs, most, None, lambda groups: np.ones(len(groups)))
+    found = choose_by_pairs(table.tasks, pairs, most, limit, costs)
     gains = pairs.gains(found.members)
-    return assigned(table.tasks, found.members, gains, 1 / size, found.gap / size)
+    prices = costs(found.members)
+    return assigned(table.tasks, found.members, gains, 1 / size, found.gap / size, prices)
 
 
 def assigned(
