@@ -35,6 +35,7 @@ _PUBLIC = {
     "MultiTaskEstimator": "polytask.tabular",
     "group_tasks": "polytask.relationships",
     "compare": "polytask.study",
+    "relate": "polytask.study",
     "select_auxiliaries": "polytask.study",
     "get_verbosity": "polytask.verbosity",
     "set_verbosity": "polytask.verbosity",

@@ -20,6 +20,7 @@ from polytask.optimization import list_methods as list_methods
 from polytask.optimization.gradients.conflict_free import ConFIG as ConFIG
 from polytask.relationships import group_tasks as group_tasks
 from polytask.study import compare as compare
+from polytask.study import relate as relate
 from polytask.study import select_auxiliaries as select_auxiliaries
 from polytask.tabular import MultiTaskEstimator as MultiTaskEstimator
 from polytask.tasks import Task as Task

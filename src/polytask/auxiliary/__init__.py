@@ -12,6 +12,7 @@ from polytask import registry
 
 if TYPE_CHECKING:
     from polytask.auxiliary._base import Addition, Construction, construct, constructed_tasks
+    from polytask.auxiliary._label_affinity import label_affinity
     from polytask.auxiliary._weights import knn_weights
     from polytask.auxiliary.bandit import Bandit, Posterior
     from polytask.auxiliary.construction.local_moran import LocalMoran
@@ -31,6 +32,7 @@ _HOME = {
     "construct": "_base",
     "constructed_tasks": "_base",
     "knn_weights": "_weights",
+    "label_affinity": "_label_affinity",
     "label_statistics": "labels",
     "local_moran": "moran",
     "multiresolution_moran": "moran",
@@ -49,6 +51,7 @@ __all__ = [
     "constructed_tasks",
     "create_auxiliary",
     "knn_weights",
+    "label_affinity",
     "label_statistics",
     "list_auxiliaries",
     "local_moran",

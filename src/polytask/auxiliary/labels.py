@@ -98,25 +98,10 @@ def label_statistics(
     >>> found["glad"].information.value, round(found["glad"].entropy, 4)
     (1.0, 0.6931)
     """
-    for name, value, least in (
-        ("bins", bins, 2),
-        ("resamples", resamples, 2),
-        ("permutations", permutations, 1),
-        ("max_rows", max_rows, FEWEST),
-        ("seed", seed, 0),
-    ):
-        if not isinstance(value, int) or value < least:
-            raise UserError(f"{name} must be a whole number of at least {least}, found {value!r}.")
+    check_numbers(bins, resamples, permutations, max_rows, seed)
     if main not in tasks:
         raise unknown("main task", main, tasks)
-    read = {name: _target(name, targets, train) for name in tasks}
-    lengths = {name: len(target) for name, target in read.items()}
-    if len(set(lengths.values())) > 1 or not lengths[main]:
-        raise UserError(
-            f"expected targets with the same number of rows, above 0, found {lengths}. Pass the "
-            "targets of one data set."
-        )
-    columns = {name: columns_of(task, read[name]) for name, task in tasks.items()}
+    columns = read_columns(tasks, targets, train)
     found = {}
     for name, task in tasks.items():
         if name == main:
@@ -127,11 +112,39 @@ def label_statistics(
     return found
 
 
-def _target(name: str, targets: Mapping[str, np.ndarray], train: np.ndarray | None) -> np.ndarray:
-    if name not in targets:
-        raise unknown("target of the task", name, targets)
-    target = np.asarray(targets[name])
-    return target if train is None else target[train]
+def check_numbers(bins: int, resamples: int, permutations: int, max_rows: int, seed: int) -> None:
+    """Raise `UserError` for one of these that cannot be."""
+    for name, value, least in (
+        ("bins", bins, 2),
+        ("resamples", resamples, 2),
+        ("permutations", permutations, 1),
+        ("max_rows", max_rows, FEWEST),
+        ("seed", seed, 0),
+    ):
+        if not isinstance(value, int) or value < least:
+            raise UserError(f"{name} must be a whole number of at least {least}, found {value!r}.")
+
+
+def read_columns(
+    tasks: Mapping[str, Task], targets: Mapping[str, np.ndarray], train: np.ndarray | None
+) -> dict[str, Array]:
+    """The targets of all tasks as columns, of the rows in `train` or of all.
+
+    Raises `UserError` for targets that are missing, infinite or of other lengths.
+    """
+    read = {}
+    for name in tasks:
+        if name not in targets:
+            raise unknown("target of the task", name, targets)
+        target = np.asarray(targets[name])
+        read[name] = target if train is None else target[train]
+    lengths = {name: len(target) for name, target in read.items()}
+    if len(set(lengths.values())) > 1 or not max(lengths.values()):
+        raise UserError(
+            f"expected targets with the same number of rows, above 0, found {lengths}. Pass the "
+            "targets of one data set."
+        )
+    return {name: columns_of(task, read[name]) for name, task in tasks.items()}
 
 
 def _describe(pair: Pair, resamples: int, permutations: int) -> LabelStatistics:

@@ -1,7 +1,7 @@
 """Studies: many runs of one question, judged with intervals.
 
-`polytask.compare` and `polytask.select_auxiliaries` live here. Importing this package costs
-nothing; its names are loaded at first use.
+`polytask.compare`, `polytask.select_auxiliaries` and `polytask.relate` live here. Importing this
+package costs nothing; its names are loaded at first use.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from polytask.study.comparison import compare
+    from polytask.study.relations.relate import relate
     from polytask.study.result import StudyResult
     from polytask.study.selection import select_auxiliaries
 
-__all__ = ["StudyResult", "compare", "select_auxiliaries"]
+__all__ = ["StudyResult", "compare", "relate", "select_auxiliaries"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,6 +22,10 @@ def __getattr__(name: str) -> Any:
         from polytask.study.selection.selection import select_auxiliaries
 
         return select_auxiliaries
+    if name == "relate":
+        from polytask.study.relations.relate import relate
+
+        return relate
     if name in __all__:
         from polytask.study import comparison
 

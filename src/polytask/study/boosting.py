@@ -9,6 +9,7 @@ epoch is; all else is scikit-learn's default.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from polytask.tasks import Task, Undefined, evaluate
 
 if TYPE_CHECKING:
     from polytask.data import Dataset
+    from polytask.study.unit import EncoderMaker
 
 LEARNING_RATE = 0.1
 TREES = 200
@@ -34,7 +36,12 @@ Stages = list[np.ndarray]
 Part = tuple[np.ndarray, np.ndarray]
 
 
-def boost(config: Mapping[str, Any], dataset: Dataset) -> dict[str, Any]:
+def boost(
+    config: Mapping[str, Any],
+    dataset: Dataset,
+    folder: Path | None = None,
+    make_encoder: EncoderMaker | None = None,
+) -> dict[str, Any]:
     """Fit and judge one target on the split of the run's seed."""
     splits = make_splits(
         dataset,

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -26,6 +26,9 @@ EQUAL_WEIGHTS = (Choice(SHARED), Choice("linear"))
 """What every candidate is compared with: hard sharing with tuned equal weights."""
 
 LITMUS = Choice("rlw")
+
+NAMED = 60
+"""Letters of several names in the name of a folder."""
 
 Outcomes = Mapping[str, Outcome]
 
@@ -89,12 +92,10 @@ class Plan:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.singles = tuple(
-            Contender(f"single-{slug(t)}", (t,), *EQUAL_WEIGHTS, True) for t in settings.own
-        )
+        self.singles = tuple(single_network(task) for task in settings.own)
         self.candidates = tuple(
             Contender(
-                f"{_choice_slug(architecture)}-{_choice_slug(method)}",
+                f"{choice_slug(architecture)}-{choice_slug(method)}",
                 tuple(settings.tasks),
                 architecture,
                 method,
@@ -129,7 +130,7 @@ class Plan:
     def probe(self, contender: Contender) -> Unit:
         """The run that measures step time and memory; cheap, and always the first."""
         config = self._network(contender) | {"kind": "probe", "seed": 0}
-        return self._unit(f"probe-{contender.id}", config)
+        return unit_of(self.settings, f"probe-{contender.id}", config)
 
     def boosting(self) -> list[Unit]:
         """Gradient boosting per judged target and seed, for tables."""
@@ -144,8 +145,8 @@ class Plan:
 
     def boosting_unit(self, task: str, seed: int) -> Unit:
         """One of the runs of `boosting`."""
-        config = {"kind": "boosting", "tasks": [task], "seed": seed} | self._split()
-        return self._unit(f"boosting-{slug(task)}-s{seed}", config)
+        config = {"kind": "boosting", "tasks": [task], "seed": seed} | rows(self.settings)
+        return unit_of(self.settings, f"boosting-{slug(task)}-s{seed}", config)
 
     def unit(self, contender: Contender, lr: float, seed: int, outcomes: Outcomes) -> Unit | None:
         """One training run; None while what it depends on (probe, reference) has not ended."""
@@ -165,7 +166,7 @@ class Plan:
             if contender.method == Choice("linear"):
                 # What the tasks' gradients do when no method changes them.
                 config["conflict"] = "exact" if s.statistic == "exact" else "tail"
-        return self._unit(f"{contender.id}-lr{lr:g}-s{seed}", config)
+        return unit_of(self.settings, f"{contender.id}-lr{lr:g}-s{seed}", config)
 
     def startable(self, outcomes: Outcomes) -> list[Unit]:
         """Runs that could start now and have not ended, in the order they should.
@@ -193,14 +194,13 @@ class Plan:
         """
         if contender.id in self._rates:
             return self._rates[contender.id]
-        best, best_score = None, -math.inf
+        scored = []
         for lr in self.settings.lr:
             unit = self.unit(contender, lr, 0, outcomes)
             if unit is None or unit.hash not in outcomes:
                 return None
-            score = self._search_score(contender, outcomes[unit.hash], outcomes)
-            if score is not None and score > best_score:
-                best, best_score = lr, score
+            scored.append((lr, self._search_score(contender, outcomes[unit.hash], outcomes)))
+        best = best_rate(scored)
         if best is not None:
             self._rates[contender.id] = best
         return best
@@ -256,56 +256,83 @@ class Plan:
         self, contender: Contender, outcome: Outcome, outcomes: Outcomes
     ) -> float | None:
         """Validation score of a run, higher is better; None for a failed run."""
-        if "error" in outcome:
-            return None
-        scores = {t: number(v) for t, v in outcome["selected"]["val"].items()}
-        signs = {t: SIGNS[self.settings.tasks[t]["direction"]] for t in contender.tasks}
         if contender.single:
-            (task,) = contender.tasks
-            score = scores[task]
-            return None if score is None else signs[task] * score
+            return shared_score(outcome, contender.tasks, {}, self.settings)
         reference = self.reference(outcomes) or {}
-        gains = []
-        for task in self.settings.counted:
-            score, scale = scores[task], reference.get(task)
-            if score is not None:
-                gains.append(signs[task] * score / (abs(scale) if scale else 1.0))
-        return mean_defined(gains)
+        return shared_score(outcome, self.settings.counted, reference, self.settings)
 
     def _network(self, contender: Contender) -> dict[str, Any]:
         s = self.settings
-        size = {}
+        found = network(s, contender)
         if s.parameters is not None:
             # The networks of single tasks have together what one shared network has.
             share = s.parameters // len(s.own) if contender.single else s.parameters
-            size = {"parameters": share}
-        helpers = {}
+            found["parameters"] = share
         if s.auxiliary and not contender.single:
-            helpers = {"auxiliary": [choice.to_dict() for choice in s.auxiliary]}
-        return {
-            **size,
-            **helpers,
-            "architecture": contender.architecture.to_dict(),
-            "encoder": s.encoder.to_dict(),
-            "method": s.method(contender.method),
-            "tasks": list(contender.tasks),
-            "batch_size": s.batch_size,
-            "trainer": {word: v for word, v in s.trainer.items() if word not in HOW},
-        } | self._split()
+            found["auxiliary"] = [choice.to_dict() for choice in s.auxiliary]
+        return found
 
-    def _split(self) -> dict[str, Any]:
-        s = self.settings
-        return {
-            "split": s.split,
-            "test_fraction": s.test_fraction,
-            "val_fraction": s.val_fraction,
-        }
 
-    def _unit(self, unit_id: str, config: dict[str, Any]) -> Unit:
-        how = {word: v for word, v in self.settings.trainer.items() if word in HOW}
-        source = config.get("architecture", {}).get("source")
-        own = tuple(found for found in self.settings.plugins if found["source"] == source)
-        return Unit(unit_id, config, self.settings.fingerprint, how, own)
+def network(settings: Settings, contender: Contender) -> dict[str, Any]:
+    """The part of a run's configuration that says which network is trained, and on what rows."""
+    return {
+        "architecture": contender.architecture.to_dict(),
+        "encoder": settings.encoder.to_dict(),
+        "method": settings.method(contender.method),
+        "tasks": list(contender.tasks),
+        "batch_size": settings.batch_size,
+        "trainer": {word: v for word, v in settings.trainer.items() if word not in HOW},
+        **rows(settings),
+    }
+
+
+def rows(settings: Settings) -> dict[str, Any]:
+    """The part of a run's configuration that says how the rows are split."""
+    return {
+        "split": settings.split,
+        "test_fraction": settings.test_fraction,
+        "val_fraction": settings.val_fraction,
+    }
+
+
+def unit_of(settings: Settings, unit_id: str, config: dict[str, Any]) -> Unit:
+    """A run of a study with these settings."""
+    how = {word: v for word, v in settings.trainer.items() if word in HOW}
+    source = config.get("architecture", {}).get("source")
+    own = tuple(found for found in settings.plugins if found["source"] == source)
+    return Unit(unit_id, config, settings.fingerprint, how, own)
+
+
+def single_network(task: str) -> Contender:
+    """The network of one task: hard sharing's with one head, which needs no balancing."""
+    return Contender(f"single-{slug(task)}", (task,), *EQUAL_WEIGHTS, True)
+
+
+def best_rate(scored: Iterable[tuple[float, float | None]]) -> float | None:
+    """The learning rate with the highest score; None when all failed. Of equal ones the first."""
+    best, best_score = None, -math.inf
+    for lr, score in scored:
+        if score is not None and score > best_score:
+            best, best_score = lr, score
+    return best
+
+
+def shared_score(
+    outcome: Outcome, tasks: Iterable[str], reference: Mapping[str, float], settings: Settings
+) -> float | None:
+    """Validation score of a network of several tasks, higher is better; None for a failed run.
+
+    Mean over the tasks of the score in units of its reference, which is what `mean_gain` adds up.
+    """
+    if "error" in outcome:
+        return None
+    gains = []
+    for task in tasks:
+        score, scale = number(outcome["selected"]["val"][task]), reference.get(task)
+        if score is not None:
+            sign = SIGNS[settings.tasks[task]["direction"]]
+            gains.append(sign * score / (abs(scale) if scale else 1.0))
+    return mean_defined(gains)
 
 
 def _pairs(settings: Settings) -> list[tuple[Choice, Choice]]:
@@ -335,7 +362,13 @@ def slug(name: str) -> str:
     return plain if plain == name else f"{plain}_{digest(name)[:6]}"
 
 
-def _choice_slug(choice: Choice) -> str:
+def joined(names: Sequence[str]) -> str:
+    """Names as part of a folder's name; many, or long ones, are told apart by a hash."""
+    text = "-".join(map(slug, names))
+    return text if len(text) <= NAMED else f"{len(names)}_{digest(list(names))[:8]}"
+
+
+def choice_slug(choice: Choice) -> str:
     """`cagrad-c0.4` for `cagrad (c=0.4)`."""
     parts = [slug(f"{key}{value}") for key, value in sorted(choice.arguments.items())]
     return "-".join([choice.name, *parts])

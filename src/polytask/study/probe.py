@@ -70,7 +70,10 @@ class StepClock(Callback):
 
 
 def probe(
-    config: Mapping[str, Any], dataset: Dataset, make_encoder: EncoderMaker | None
+    config: Mapping[str, Any],
+    dataset: Dataset,
+    folder: Path | None = None,
+    make_encoder: EncoderMaker | None = None,
 ) -> dict[str, Any]:
     """Median step seconds, evaluation seconds and peak memory of one contender.
 

@@ -1,10 +1,13 @@
-"""What `compare` gives back."""
+"""What a study gives back."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from polytask.relationships import Affinity
 
 
 @dataclass
@@ -20,6 +23,8 @@ class StudyResult:
     """The verdict in words; of a dry run, the plan in words."""
     complete: bool = False
     """Whether every run has finished or failed."""
+    affinities: dict[str, Affinity] = field(default_factory=dict)
+    """Of `relate`: what each estimator measured, by its name."""
 
     def __str__(self) -> str:
         return self.verdict

@@ -102,6 +102,11 @@ class Settings:
         return tuple(t for t, facts in self.tasks.items() if facts["role"] == "main")
 
     @property
+    def middle_rate(self) -> float:
+        """The middle one of the learning rates; of an even number, the upper."""
+        return self.lr[len(self.lr) // 2]
+
+    @property
     def own(self) -> tuple[str, ...]:
         """The tasks of the data set. Constructed ones have no network of their own."""
         return tuple(t for t, facts in self.tasks.items() if not facts.get("constructed"))

@@ -6,6 +6,7 @@ and in the data set that the study saved beside the runs.
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -25,10 +26,15 @@ from polytask.study.folder import read_json, write_json
 from polytask.study.helpers import with_helpers
 from polytask.study.matching import matched
 from polytask.tasks import Task
-from polytask.training import ConflictRecorder, Trainer, build_method
+from polytask.training import (
+    AffinityRecorder,
+    Callback,
+    ConflictRecorder,
+    Trainer,
+    build_method,
+)
 from polytask.training._fit import check_batches
 from polytask.training._rows import judging_rows
-from polytask.training.conflict import FILE as CONFLICT
 from polytask.training.history import plain
 
 REHEARSED_ROWS = 64
@@ -37,6 +43,21 @@ SAFE_RATE = 1e-5
 
 EncoderMaker = Callable[[InputSpec], nn.Module]
 EQUAL_TIME = "equal_time"
+
+RECORDS = {"conflict": ConflictRecorder.file, "affinity": AffinityRecorder.file}
+"""What a run may record: the key in its configuration and its result, and the file."""
+
+Kind = Callable[[Mapping[str, Any], Dataset, Path, EncoderMaker | None], dict[str, Any]]
+KINDS = {
+    "boosting": "polytask.study.boosting:boost",
+    "probe": "polytask.study.probe:probe",
+    "represent": "polytask.study.relations.runs.represent:represent",
+    "surrogate": "polytask.study.relations.runs.surrogate:surrogate",
+    "train": "polytask.study.unit:train",
+    "transfer": "polytask.study.relations.runs.transfer:transfer",
+    "trial": "polytask.study.selection.trial:trial",
+}
+"""What carries out a run, by the kind in its configuration; imported when it is needed."""
 
 
 @dataclass(frozen=True)
@@ -115,20 +136,10 @@ def run_folder(
 def _carry_out(
     config: Mapping[str, Any], dataset: Dataset, folder: Path, make_encoder: EncoderMaker | None
 ) -> dict[str, Any]:
-    """Dispatch on the kind of run."""
-    if config["kind"] == "boosting":
-        from polytask.study.boosting import boost
-
-        return boost(config, dataset)
-    if config["kind"] == "probe":
-        from polytask.study.probe import probe
-
-        return probe(config, dataset, make_encoder)
-    if config["kind"] == "trial":
-        from polytask.study.selection.trial import trial
-
-        return trial(config, dataset, folder, make_encoder)
-    return train(config, dataset, folder, make_encoder)
+    """Dispatch on the kind of run, see `KINDS`."""
+    module, _, function = KINDS[config["kind"]].partition(":")
+    carry_out: Kind = getattr(importlib.import_module(module), function)
+    return carry_out(config, dataset, folder, make_encoder)
 
 
 @lru_cache(maxsize=1)
@@ -226,7 +237,7 @@ def train(
         select=config["select"],
         reference=config.get("reference"),
         checkpoints={EQUAL_TIME: limit} if limit else None,
-        callbacks=[ConflictRecorder(statistic=config["conflict"])] if "conflict" in config else [],
+        callbacks=_recorders(config),
         out=folder,
         # A kill after the training, before its result is written, does not repeat it.
         resume="finished",
@@ -257,9 +268,10 @@ def train(
         "parameters": sum(p.numel() for p in model.parameters()),
         "remarks": history.remarks,
     }
-    if "conflict" in config:
-        # From the file: a finished training that is only read again records nothing.
-        result["conflict"] = read_json(folder / CONFLICT)
+    for word, file in RECORDS.items():
+        if word in config:
+            # From the file: a finished training that is only read again records nothing.
+            result[word] = read_json(folder / file)
     if limit:
         epoch = history.chosen[EQUAL_TIME]
         scores = tested if epoch == best else judge(EQUAL_TIME)
@@ -270,6 +282,16 @@ def train(
             "test": _of(scores, primary),
         }
     return result
+
+
+def _recorders(config: Mapping[str, Any]) -> list[Callback]:
+    """What a run is to record beside its scores."""
+    found: list[Callback] = []
+    if "conflict" in config:
+        found.append(ConflictRecorder(statistic=config["conflict"]))
+    if "affinity" in config:
+        found.append(AffinityRecorder(**config["affinity"]))
+    return found
 
 
 def make_trainer(

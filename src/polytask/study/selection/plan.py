@@ -5,17 +5,23 @@ Everything asked of the plan is a function of settings and outcomes, as in `poly
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from polytask import registry
-from polytask.study.folder import number
-from polytask.study.plan import Contender, Outcomes, Unit, slug
+from polytask.study.plan import (
+    Contender,
+    Outcomes,
+    Unit,
+    best_rate,
+    choice_slug,
+    network,
+    shared_score,
+    unit_of,
+)
 from polytask.study.selection.screen import Screen, screen
 from polytask.study.selection.sets import Helpers, HelperSet, count_sets, helper_sets
 from polytask.study.selection.settings import Selection
-from polytask.study.settings import HOW, SHARED, Choice, Settings
-from polytask.study.statistics import SIGNS
+from polytask.study.settings import SHARED, Choice, Settings
 
 EQUAL = Choice("linear")
 
@@ -42,8 +48,7 @@ class SelectionPlan:
     @property
     def screening_rate(self) -> float:
         """The learning rate of the screen."""
-        grid = self.settings.lr
-        return grid[len(grid) // 2]
+        return self.settings.middle_rate
 
     @property
     def total(self) -> int:
@@ -106,7 +111,7 @@ class SelectionPlan:
             "seed": 0,
             "select": f"main:{s.main}",
         }
-        return self._unit("trial", config)
+        return unit_of(self.settings, "trial", config)
 
     def screen(self, outcomes: Outcomes) -> Screen | None:
         """What the screen found, and the finalists; None until its runs have ended."""
@@ -141,7 +146,7 @@ class SelectionPlan:
     def probe(self, contender: Contender) -> Unit:
         """The run that measures step time and memory."""
         config = self._network(contender) | {"kind": "probe", "seed": 0}
-        return self._unit(f"probe-{contender.id}", config)
+        return unit_of(self.settings, f"probe-{contender.id}", config)
 
     def unit(self, contender: Contender, lr: float, seed: int) -> Unit:
         """One training run."""
@@ -151,7 +156,7 @@ class SelectionPlan:
         every = set(contender.tasks) == set(self.settings.tasks)
         if every and contender.method == EQUAL:
             config["conflict"] = "tail"
-        return self._unit(f"{contender.id}-lr{lr:g}-s{seed}", config)
+        return unit_of(self.settings, f"{contender.id}-lr{lr:g}-s{seed}", config)
 
     def units(self, contender: Contender, outcomes: Outcomes) -> list[Unit]:
         """The runs of one set that are known by now: the search, then the other seeds."""
@@ -176,17 +181,13 @@ class SelectionPlan:
         """
         if contender.id in self._rates:
             return self._rates[contender.id]
-        sign = SIGNS[self.selection.direction]
-        best, best_score = None, -math.inf
+        scored = []
         for lr in self.settings.lr:
             ended = outcomes.get(self.unit(contender, lr, 0).hash)
             if ended is None:
                 return None
-            if "error" in ended:
-                continue
-            score = number(ended["selected"]["val"][self.selection.main])
-            if score is not None and sign * score > best_score:
-                best, best_score = lr, sign * score
+            scored.append((lr, shared_score(ended, [self.selection.main], {}, self.settings)))
+        best = best_rate(scored)
         if best is not None:
             self._rates[contender.id] = best
         return best
@@ -195,16 +196,9 @@ class SelectionPlan:
         s = self.settings
         constructed = self.selection.constructed(contender.tasks)
         return {
-            "architecture": contender.architecture.to_dict(),
-            "encoder": s.encoder.to_dict(),
+            **network(s, contender),
             "method": self._method(contender.method),
-            "tasks": list(contender.tasks),
             **({"auxiliary": constructed} if constructed else {}),
-            "batch_size": s.batch_size,
-            "trainer": {word: v for word, v in s.trainer.items() if word not in HOW},
-            "split": s.split,
-            "test_fraction": s.test_fraction,
-            "val_fraction": s.val_fraction,
         }
 
     def _method(self, choice: Choice) -> dict[str, Any]:
@@ -213,15 +207,3 @@ class SelectionPlan:
         if "main" in registry.find("method", choice.name).arguments:
             found["arguments"].setdefault("main", self.selection.main)
         return found
-
-    def _unit(self, unit_id: str, config: dict[str, Any]) -> Unit:
-        how = {word: v for word, v in self.settings.trainer.items() if word in HOW}
-        source = config["architecture"].get("source")
-        own = tuple(found for found in self.settings.plugins if found["source"] == source)
-        return Unit(unit_id, config, self.settings.fingerprint, how, own)
-
-
-def choice_slug(choice: Choice) -> str:
-    """`cagrad-c0.4` for `cagrad (c=0.4)`."""
-    parts = [slug(f"{key}{value}") for key, value in sorted(choice.arguments.items())]
-    return "-".join([choice.name, *parts])

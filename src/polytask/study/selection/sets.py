@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from polytask.report.numbers import MINUS
-from polytask.study.plan import digest, slug
-
-NAMED = 60
-"""Letters of the helpers' names in the name of a set; longer ones are told apart by a hash."""
+from polytask.study.plan import joined
 
 Helpers = frozenset[str]
 
@@ -30,10 +27,7 @@ class HelperSet:
         """Part of the names of its runs' folders; the same whichever are the finalists."""
         if not self.helpers:
             return "alone"
-        named = "-".join(map(slug, self.helpers))
-        if len(named) > NAMED:
-            named = f"{len(self.helpers)}_{digest(list(self.helpers))[:8]}"
-        return f"with-{named}"
+        return f"with-{joined(self.helpers)}"
 
 
 def helper_sets(candidates: Sequence[str], finalists: Sequence[str]) -> tuple[HelperSet, ...]:

@@ -1,0 +1,1 @@
+"""Ways of measuring affinities, one file each; `polytask list estimators` shows them."""
