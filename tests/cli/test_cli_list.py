@@ -39,7 +39,9 @@ def test_data_sets_come_with_their_cards(polytask: Any) -> None:
 
 def test_all_lists_at_once(polytask: Any) -> None:
     found = json.loads(polytask("list", "--json").out)
-    assert set(found) == {"methods", "architectures", "encoders", "datasets", "auxiliary"}
+    assert set(found) == {
+        "methods", "architectures", "encoders", "datasets", "auxiliary", "estimators",
+    }  # fmt: skip
     assert "mlp" in {row["name"] for row in found["encoders"]}
 
 

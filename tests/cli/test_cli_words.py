@@ -10,7 +10,8 @@ import pytest
 
 from polytask.cli import EPILOGUE, VERBS, _checks, _options, build
 from polytask.cli._config import gather
-from polytask.cli.compare import arguments, compare
+from polytask.cli._study import arguments
+from polytask.cli.compare import compare
 from polytask.cli.predict import predict
 from polytask.cli.train import TRAINER_WORDS, train
 from polytask.study import compare as study

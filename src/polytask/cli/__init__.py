@@ -25,6 +25,10 @@ VERBS = {
         "polytask.cli.auxiliary:select",
         "Find out which helper tasks help one main task, how much, and how sure that is.",
     ),
+    "relate": (
+        "polytask.cli.relate:relate",
+        "Find out which tasks should share a network, and check that it pays.",
+    ),
     "train": (
         "polytask.cli.train:train",
         "Fit one model on a table or a registered data set, and test it.",
@@ -36,7 +40,7 @@ VERBS = {
     ),
     "list": (
         "polytask.cli.listing:listing",
-        "List methods, architectures, encoders or data sets.",
+        "List methods, architectures, encoders, data sets and more.",
     ),
     "data": ("polytask.cli.data:data", "Fetch data sets into the cache."),
     "env": ("polytask.cli.env:env", "Show versions, device and threads."),

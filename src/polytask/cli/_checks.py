@@ -43,6 +43,8 @@ RULES: dict[str, Rule] = {
     "batch_size": AT_LEAST_ONE,
     "finalists": AT_LEAST_ONE,
     "rounds": AT_LEAST_ONE,
+    "max_groups": AT_LEAST_ONE,
+    "randoms": (lambda value: value >= 0, "a whole number of at least 0"),
     "workers": AT_LEAST_ONE,
     "accumulate": AT_LEAST_ONE,
     "patience": AT_LEAST_ONE,
@@ -55,7 +57,12 @@ RULES: dict[str, Rule] = {
     "test_fraction": FRACTION,
     "val_fraction": FRACTION,
 }
-NAMED_LISTS = {"methods": "method", "architectures": "architecture", "auxiliary": "auxiliary"}
+NAMED_LISTS = {
+    "methods": "method",
+    "architectures": "architecture",
+    "auxiliary": "auxiliary",
+    "estimators": "estimator",
+}
 """Words that take several names with arguments, and what they name."""
 UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 

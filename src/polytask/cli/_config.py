@@ -158,6 +158,8 @@ def _strict_loader() -> Any:
 
 def coerce(value: Any, hint: Any, where: str) -> Any:
     """A YAML value as the type that the flag has; a single value stands for a list of one."""
+    if type(value) in typing.get_args(hint):
+        return value  # of a flag that takes a word or none, as in `branches: true`
     hint = _without_none(hint)
     if typing.get_origin(hint) is list:
         (item,) = typing.get_args(hint)

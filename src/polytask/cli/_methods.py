@@ -19,6 +19,7 @@ RESERVED = {
     "encoder": ("spec",),
     "dataset": (),
     "auxiliary": (),
+    "estimator": (),
 }
 """Arguments that exist in Python but are objects, which text cannot hold."""
 

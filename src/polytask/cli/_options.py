@@ -29,6 +29,10 @@ EXAMPLES = {
   polytask auxiliary --data yeast --main Class1 --finalists 2 --seeds 5 \\
     --out runs/helpers
 """,
+    "relate": """Example:
+  polytask relate --data yeast --max-groups 3 --seeds 5 \\
+    --estimators lookahead pairwise --out runs/groups
+""",
     "train": """Example:
   polytask train --data houses.csv --targets price:regression sold:binary \\
     --method pcgrad --out models/houses
@@ -63,6 +67,10 @@ def whole(_: Any, tokens: Sequence[Token]) -> int:
 
 Whole = Annotated[int | None, Parameter(converter=whole)]
 
+Config = Annotated[
+    Path | None,
+    Parameter(help="A YAML file whose keys are the flags below; flags win over it."),
+]
 Data = Annotated[
     str | None,
     Parameter(
@@ -178,6 +186,28 @@ Warmup = Annotated[
 Accumulate = Annotated[
     Whole,
     Parameter(group=FIT, metavar="N", help="Batches averaged into one step. [default: 1]"),
+]
+Workers = Annotated[
+    Whole,
+    Parameter(
+        group=RUNNING,
+        metavar="N",
+        help="Runs at the same time, one process each. [default: the number of CPUs]",
+    ),
+]
+MaxTime = Annotated[
+    str | None,
+    Parameter(
+        group=RUNNING,
+        metavar="TIME",
+        help="Start no run after this time (90, 10m, 2h) and report on what there is.",
+    ),
+]
+DryRun = Annotated[
+    bool | None,
+    Parameter(
+        group=RUNNING, negative=(), help="Only show the plan: the runs and the expected time."
+    ),
 ]
 Device = Annotated[
     str | None,

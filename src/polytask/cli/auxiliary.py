@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,11 +10,8 @@ from cyclopts import Parameter
 from polytask.cli import _options as options
 from polytask.cli._checks import check, check_data
 from polytask.cli._config import gather
-from polytask.cli._data import check_words
-from polytask.cli._line import command_line
 from polytask.cli._plugins import Plugins, bring
-from polytask.cli._show import console, quiet_stdout, show_dataset, show_plan, spoken
-from polytask.cli.compare import arguments, plain
+from polytask.cli._study import carry_out
 from polytask.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,10 +19,7 @@ if TYPE_CHECKING:
 
 
 def select(
-    config: Annotated[
-        Path | None,
-        Parameter(help="A YAML file whose keys are the flags below; flags win over it."),
-    ] = None,
+    config: options.Config = None,
     /,
     *,
     data: options.Data = None,
@@ -130,32 +122,11 @@ def select(
     accumulate: options.Accumulate = None,
     patience: options.Patience = None,
     precision: options.Precision = None,
-    workers: Annotated[
-        options.Whole,
-        Parameter(
-            group=options.RUNNING,
-            metavar="N",
-            help="Runs at the same time, one process each. [default: the number of CPUs]",
-        ),
-    ] = None,
+    workers: options.Workers = None,
     device: options.Device = None,
     checkpoint_every: options.CheckpointEvery = None,
-    max_time: Annotated[
-        str | None,
-        Parameter(
-            group=options.RUNNING,
-            metavar="TIME",
-            help="Start no run after this time (90, 10m, 2h) and report on what there is.",
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool | None,
-        Parameter(
-            group=options.RUNNING,
-            negative=(),
-            help="Only show the plan: the runs and the expected time.",
-        ),
-    ] = None,
+    max_time: options.MaxTime = None,
+    dry_run: options.DryRun = None,
     out: Annotated[
         Path | None,
         Parameter(
@@ -174,26 +145,7 @@ def select(
     settings = check(gather(select, config, locals()))
     source = check_data(settings)
     check_main(settings)
-    screen = console(json=json)
-    with quiet_stdout(json), spoken(settings.get("progress"), "polytask.study"):
-        check_words(settings, source)
-        from polytask.study import select_auxiliaries
-
-        shown = partial(show_dataset, screen)
-        result = select_auxiliaries(
-            plain(source), **arguments(settings), on_data=shown, command=command_line()
-        )
-        if settings.get("dry_run"):
-            show_plan(screen, result.results["plan"])
-        elif not json:
-            from polytask.report import print_verdict
-
-            print_verdict(result.results)
-        if result.report is not None:
-            screen.print(f"report: {result.report}", markup=False, highlight=False, soft_wrap=True)
-    if json:
-        where = {"folder": str(result.folder), "report": result.report and str(result.report)}
-        print(jsonlib.dumps(result.results | where, indent=1))
+    carry_out("select_auxiliaries", settings, source, json=json)
 
 
 def check_main(settings: Settings) -> None:

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import json as jsonlib
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from polytask.cli import _options as options
 from polytask.cli._checks import check, check_data
-from polytask.cli._config import Settings, gather
-from polytask.cli._data import check_words
-from polytask.cli._line import command_line
+from polytask.cli._config import gather
 from polytask.cli._plugins import Plugins, bring
-from polytask.cli._show import console, quiet_stdout, show_dataset, show_plan, spoken
-from polytask.study.settings import Choice
+from polytask.cli._study import carry_out
 
 
 def compare(
-    config: Annotated[
-        Path | None,
-        Parameter(help="A YAML file whose keys are the flags below; flags win over it."),
-    ] = None,
+    config: options.Config = None,
     /,
     *,
     data: options.Data = None,
@@ -93,24 +85,10 @@ def compare(
     patience: options.Patience = None,
     precision: options.Precision = None,
     select: options.Select = None,
-    workers: Annotated[
-        options.Whole,
-        Parameter(
-            group=options.RUNNING,
-            metavar="N",
-            help="Runs at the same time, one process each. [default: the number of CPUs]",
-        ),
-    ] = None,
+    workers: options.Workers = None,
     device: options.Device = None,
     checkpoint_every: options.CheckpointEvery = None,
-    max_time: Annotated[
-        str | None,
-        Parameter(
-            group=options.RUNNING,
-            metavar="TIME",
-            help="Start no run after this time (90, 10m, 2h) and report on what there is.",
-        ),
-    ] = None,
+    max_time: options.MaxTime = None,
     dry_run: Annotated[
         bool | None,
         Parameter(
@@ -135,33 +113,4 @@ def compare(
     bring(plugins)
     settings = check(gather(compare, config, locals()))
     source = check_data(settings)
-    screen = console(json=json)
-    with quiet_stdout(json), spoken(settings.get("progress"), "polytask.study"):
-        check_words(settings, source)
-        from polytask.study import compare as study
-
-        shown = partial(show_dataset, screen)
-        result = study(plain(source), **arguments(settings), on_data=shown, command=command_line())
-        if settings.get("dry_run"):
-            show_plan(screen, result.results["plan"])
-        elif not json:
-            from polytask.report import print_verdict
-
-            print_verdict(result.results)
-        if result.report is not None:
-            screen.print(f"report: {result.report}", markup=False, highlight=False, soft_wrap=True)
-    if json:
-        where = {"folder": str(result.folder), "report": result.report and str(result.report)}
-        print(jsonlib.dumps(result.results | where, indent=1))
-
-
-def arguments(settings: Settings) -> dict[str, Any]:
-    """The settings as keyword arguments of `polytask.compare`: the same words, plain values."""
-    return {word: plain(value) for word, value in settings.items() if word != "data"}
-
-
-def plain(value: Any) -> Any:
-    """A checked value as it stands in YAML: choices by name, everything else as it is."""
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    return value.plain() if isinstance(value, Choice) else value
+    carry_out("compare", settings, source, json=json)

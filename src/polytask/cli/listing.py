@@ -25,6 +25,7 @@ KINDS = {
     "encoders": "encoder",
     "datasets": "dataset",
     "auxiliary": "auxiliary",
+    "estimators": "estimator",
 }
 WIDE = 110
 """Columns from which a screen has room for more than numbers."""
@@ -34,8 +35,8 @@ def listing(
     what: Annotated[
         str | None,
         Parameter(
-            help="methods, architectures, encoders, datasets or auxiliary (helper tasks made from "
-            "the data); all when left out."
+            help="methods, architectures, encoders, datasets, auxiliary (helper tasks made from "
+            "the data) or estimators (of which tasks help which); all when left out."
         ),
     ] = None,
     pattern: Annotated[
@@ -57,7 +58,7 @@ def listing(
     plugins: Plugins = None,
     json: options.Json = False,
 ) -> None:
-    """List methods, architectures, encoders, data sets or helper tasks."""
+    """List methods, architectures, encoders, data sets, helper tasks or estimators."""
     if what is not None and what not in KINDS:
         raise unknown("list", what, KINDS)
     given = {"data": data, "targets": targets, "drop": drop, "encoder": encoder}
@@ -80,7 +81,7 @@ def listing(
     for word, lines in found.items():
         if lines:
             console.print(_table(word, lines, console.width, measured))
-    if what in ("architectures", "auxiliary"):
+    if what in ("architectures", "auxiliary", "estimators"):
         alone = architectures.details(found[what][0]) if len(found[what]) == 1 else []
         for line in [*([architectures.legend()] if measured else []), *alone]:
             console.print(line, markup=False, highlight=False)
@@ -117,6 +118,8 @@ def row(kind: str, entry: registry.Entry) -> dict[str, Any]:
         out |= architectures.facts(entry)
     if kind == "auxiliary":
         out |= _recipe(entry)
+    if kind == "estimator":
+        out |= _estimator(entry)
     return out
 
 
@@ -124,6 +127,12 @@ def _recipe(entry: registry.Entry) -> dict[str, str]:
     """What a recipe of helper tasks says of itself: source, what it predicts, what it asks for."""
     said = {word: str(entry.constants.get(word, "")) for word in ("paper", "makes")}
     return {**said, "needs": str(entry.constants.get("requires", ""))}
+
+
+def _estimator(entry: registry.Entry) -> dict[str, Any]:
+    """What an estimator of affinities takes, what its numbers mean, whether 0 is no help."""
+    said = {word: str(entry.constants.get(word, "")) for word in ("needs", "unit")}
+    return {**said, "gains": bool(entry.constants.get("gains", True))}
 
 
 def _stock(card: dict[str, Any]) -> dict[str, Any]:
@@ -175,6 +184,13 @@ def _table(what: str, lines: list[dict[str, Any]], width: int, measured: str = "
             table.add_column(word)
         for line in lines:
             table.add_row(*(line[word] for word in ("name", "paper", "makes", "needs")))
+        return table
+    if what == "estimators":
+        for word in ("needs", "a number is", "0 is no help"):
+            table.add_column(word)
+        for line in lines:
+            gains = "yes" if line["gains"] else "no"
+            table.add_row(line["name"], line["needs"], line["unit"], gains)
         return table
     columns = [word for word in ("group", "needs") if any(line[word] for line in lines)]
     if what == "encoders":

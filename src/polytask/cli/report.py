@@ -14,6 +14,8 @@ from polytask.errors import UserError
 
 if TYPE_CHECKING:
     from polytask.report.merged import Studies
+    from polytask.report.relation_results import Relation
+    from polytask.report.results import Results
     from polytask.report.selection_results import Selection
 
 
@@ -35,21 +37,18 @@ def report(
     """Write the report of a study anew, or of several studies on one page."""
     if not runs:
         raise UserError("which studies? Name their folders, as in: polytask report runs/adult")
-    from polytask.report.html import SEVERAL, write_page, write_selection
-    from polytask.report.kinds import is_selection, raw_of
+    from polytask.report.html import SEVERAL, write_page
+    from polytask.report.kinds import kind_of, raw_of
     from polytask.report.merged import gather
-    from polytask.report.selection_results import read_selection
     from polytask.report.words import sentence
 
-    if len(runs) == 1 and is_selection(raw_of(runs[0])):
-        selection = read_selection(runs[0])
-        assert selection.results.file is not None
+    if len(runs) == 1 and (kind := kind_of(raw_of(runs[0]))):
         with quiet_stdout(json):
-            page = write_selection(selection, out or selection.results.file.parent)
+            page, results, facts = _own_page(kind, runs[0], out)
         if json:
-            print(jsonlib.dumps({"report": str(page), "studies": [selected(selection)]}, indent=1))
+            print(jsonlib.dumps({"report": str(page), "studies": [facts]}, indent=1))
         else:
-            _told(page, {selection.results.name: sentence(selection.results)[0]})
+            _told(page, {results.name: sentence(results)[0]})
         return
     studies = gather(runs)
     if out is None:
@@ -62,6 +61,29 @@ def report(
     _told(page, {study.label: sentence(study.results)[0] for study in studies})
 
 
+def _own_page(kind: str, run: Path, out: Path | None) -> tuple[Path, Results, dict[str, Any]]:
+    """Write the page of a study that is no comparison: where it is, its results, what is said."""
+    from polytask.report import html
+    from polytask.report.kinds import SELECTION
+
+    if kind == SELECTION:
+        from polytask.report.selection_results import read_selection
+
+        selection = read_selection(run)
+        page = html.write_selection(selection, out or _folder(selection.results))
+        return page, selection.results, selected(selection)
+    from polytask.report.relation_results import read_relation
+
+    relation = read_relation(run)
+    page = html.write_relation(relation, out or _folder(relation.results))
+    return page, relation.results, related(relation)
+
+
+def _folder(results: Results) -> Path:
+    assert results.file is not None
+    return results.file.parent
+
+
 def _told(page: Path, verdicts: dict[str, str]) -> None:
     """A line a study, then where the page is."""
     screen = console()
@@ -72,21 +94,41 @@ def _told(page: Path, verdicts: dict[str, str]) -> None:
 
 def selected(selection: Selection) -> dict[str, Any]:
     """What `--json` says of a selection of helper tasks."""
-    from polytask.report.words import sentence
-
-    results = selection.results
-    recommended = results.section("recommended").get("helpers")
+    recommended = selection.results.section("recommended").get("helpers")
     return {
         "kind": "auxiliary",
+        **_facts(selection.results, selection.failures),
+        "main": selection.main,
+        "helpers": {helper.task: helper.word for helper in selection.helpers},
+        "recommended": recommended,
+    }
+
+
+def related(relation: Relation) -> dict[str, Any]:
+    """What `--json` says of a study of task relationships."""
+    recommended = [
+        {"tasks": list(share.tasks), "serves": list(share.serves)} for share in relation.shares
+    ]
+    return {
+        "kind": "relate",
+        **_facts(relation.results, relation.failures),
+        "recommended": recommended or None,
+        "estimator": relation.deciding.name if relation.deciding else None,
+        "contrasts": {str(entry.get("theirs")): entry.get("word") for entry in relation.contrasts},
+    }
+
+
+def _facts(results: Results, failures: list[str]) -> dict[str, Any]:
+    """What is said of any study."""
+    from polytask.report.words import sentence
+
+    return {
         "folder": str(results.file.parent) if results.file else "",
         "name": results.name,
         "complete": results.complete,
-        "failures": selection.failures,
+        "failures": failures,
         "tasks": list(results.tasks),
-        "main": selection.main,
         "verdict": sentence(results)[0],
-        "helpers": {helper.task: helper.word for helper in selection.helpers},
-        "recommended": recommended,
     }
 
 
@@ -94,17 +136,12 @@ def told(studies: Studies) -> dict[str, Any]:
     """What `--json` says: every study, and for several what they say together."""
     from polytask.report.merged import methods
     from polytask.report.merged_words import fair_test, headline
-    from polytask.report.words import sentence
 
     rows = [
         {
             "label": study.label,
+            **_facts(study.results, study.results.failures),
             "folder": study.folder,
-            "name": study.results.name,
-            "complete": study.results.complete,
-            "failures": study.results.failures,
-            "tasks": list(study.results.tasks),
-            "verdict": sentence(study.results)[0],
             "chosen": study.results.raw.get("chosen"),
         }
         for study in studies

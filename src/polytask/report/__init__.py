@@ -2,8 +2,9 @@
 
 The only input is the `results.json` of a study (a dict, a file, or its folder), or several of
 them for one page; nothing is measured or judged anew here, so every number on the page is one of
-those files or, over several studies, their plain mean and rank. Names are loaded when first
-used: importing this package costs nothing.
+those files or, over several studies, their plain mean and rank. An `Affinity` of one's own is drawn
+by `affinity_heat_map` and `dendrogram`. Names are loaded when first used: importing this package
+costs nothing.
 """
 
 from __future__ import annotations
@@ -13,11 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from polytask.report.html import write_report
+    from polytask.report.relation_figures import affinity_heat_map, dendrogram
     from polytask.report.terminal import print_verdict, verdict_renderable
 
-__all__ = ["print_verdict", "verdict_renderable", "write_report"]
+__all__ = [
+    "affinity_heat_map", "dendrogram", "print_verdict", "verdict_renderable", "write_report",
+]  # fmt: skip
 
 _HOMES = {
+    "affinity_heat_map": "polytask.report.relation_figures",
+    "dendrogram": "polytask.report.relation_figures",
     "write_report": "polytask.report.html",
     "print_verdict": "polytask.report.terminal",
     "verdict_renderable": "polytask.report.terminal",

@@ -6,6 +6,8 @@ where there is no colour and no Unicode: every sign has a word beside it and an 
 
 from __future__ import annotations
 
+import re
+
 from rich.box import ASCII2, SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.measure import Measurement
@@ -24,6 +26,8 @@ _ASCII = str.maketrans(
     }
 )  # fmt: skip
 
+_RAISED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+
 
 class Canvas:
     """One console at one width: texts, panels and tables made for it."""
@@ -38,6 +42,7 @@ class Canvas:
         """Text that is never read as markup and holds nothing a terminal would obey."""
         said = "".join(c if c.isprintable() or c in "\n" + THIN else "\ufffd" for c in str(words))
         if self.ascii_only:
+            said = re.sub("[⁻⁰¹²³⁴-⁹]+", lambda found: f"^{found[0].translate(_RAISED)}", said)
             said = said.translate(_ASCII).encode("ascii", "replace").decode("ascii")
         return Text(said, style=style)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from polytask.report.cells import NOTHING, Cell, Column, Row, Table
@@ -9,6 +10,7 @@ from polytask.report.numbers import (
     TIMES,
     column_decimals,
     count,
+    duration,
     fixed,
     memory,
     number,
@@ -50,6 +52,16 @@ def measured(value: Any, text: str) -> Cell:
     """A cost, or a dash where it was not measured."""
     found = number(value)
     return NOTHING if found is None else Cell(text, value=found)
+
+
+def stage_costs(results: Results, stages: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """(label, runs, time) of every stage that an answer took; `stages` has their labels."""
+    cost = results.section("cost")
+    return [
+        (label, count(entry.get("runs")), duration(entry.get("seconds")))
+        for stage, label in stages.items()
+        if (entry := mapping(cost.get(stage)))
+    ]
 
 
 def _candidate_costs(raw: Any) -> tuple[Any, Any, Any, Any]:

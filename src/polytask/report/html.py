@@ -10,11 +10,13 @@ from markupsafe import Markup
 
 from polytask.errors import UserError
 from polytask.files import make_folder, write_text
-from polytask.report.kinds import is_selection, raw_of
+from polytask.report.kinds import RELATION, SELECTION, kind_of, raw_of
 from polytask.report.merged import Studies, gather
 from polytask.report.merged_page import merged_body
 from polytask.report.names import presentable
 from polytask.report.pages import fill
+from polytask.report.relation_page import relation_body
+from polytask.report.relation_results import Relation, read_relation
 from polytask.report.results import Results
 from polytask.report.selection_page import selection_body
 from polytask.report.selection_results import Selection, read_selection
@@ -44,8 +46,12 @@ def write_report(results: Source | Sequence[Source], out: Path | str) -> Path:
 
     """
     sources = [results] if isinstance(results, Mapping | Path | str) else results
-    if len(sources) == 1 and is_selection(raw := raw_of(sources[0])):
-        return write_selection(read_selection(raw), Path(out))
+    if len(sources) == 1:
+        kind = kind_of(raw := raw_of(sources[0]))
+        if kind == SELECTION:
+            return write_selection(read_selection(raw), Path(out))
+        if kind == RELATION:
+            return write_relation(read_relation(raw), Path(out))
     return write_page(gather(sources), Path(out))
 
 
@@ -60,6 +66,12 @@ def write_selection(selection: Selection, out: Path) -> Path:
     """Write the page of a selection of helper tasks that is already read; see `write_report`."""
     target = _target(out, ONE)
     return _write(render_selection(selection), target)
+
+
+def write_relation(relation: Relation, out: Path) -> Path:
+    """Write the page of a study of relationships that is already read; see `write_report`."""
+    target = _target(out, ONE)
+    return _write(render_relation(relation), target)
 
 
 def _target(out: Path, name: str) -> Path:
@@ -92,6 +104,11 @@ def render_several(studies: Studies) -> str:
 def render_selection(selection: Selection) -> str:
     """The page of a selection of helper tasks as a string."""
     return _page(selection.results.name, selection_body(selection))
+
+
+def render_relation(relation: Relation) -> str:
+    """The page of a study of task relationships as a string."""
+    return _page(relation.results.name, relation_body(relation))
 
 
 def _page(title: str, body: Markup) -> str:

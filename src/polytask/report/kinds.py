@@ -1,4 +1,4 @@
-"""Which kind of study a `results.json` is of: a comparison, or a selection of helper tasks."""
+"""Which kind of study a `results.json` is of: a comparison, or one of those with their own page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 from polytask.report.load import load
 
-SELECTION = "auxiliary"
+SELECTION, RELATION = "auxiliary", "relate"
+KINDS = {SELECTION: "a selection of helper tasks", RELATION: "a study of task relationships"}
+"""The "kind" in the file, which is also the verb that makes it, and what that is in words."""
 
 
 def raw_of(source: Mapping[str, Any] | Path | str) -> Mapping[str, Any]:
@@ -19,6 +21,7 @@ def raw_of(source: Mapping[str, Any] | Path | str) -> Mapping[str, Any]:
     return source if isinstance(source, Mapping) else load(Path(source))
 
 
-def is_selection(raw: Mapping[str, Any]) -> bool:
-    """Whether a selection of helper tasks made it."""
-    return raw.get("kind") == SELECTION
+def kind_of(raw: Mapping[str, Any]) -> str:
+    """One of `KINDS`, '' for a comparison."""
+    kind = raw.get("kind")
+    return kind if isinstance(kind, str) and kind in KINDS else ""

@@ -38,7 +38,7 @@ def load(path: Path) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as cause:
         raise UserError(
             f"expected JSON in {str(file)!r}, found a file that cannot be read ({cause}); "
-            "run the same `polytask compare` again, which writes it anew from the finished runs."
+            "run the same command again, which writes it anew from the finished runs."
         ) from None
     if not isinstance(raw, Mapping):
         raise UserError(
@@ -70,10 +70,10 @@ def _instead(path: Path, file: Path) -> str:
             "is in its metrics.jsonl."
         )
     if (path / "study.yaml").exists():
-        again = shlex.quote(str(path / "study.yaml"))
+        again = f"{_verb(path / 'study.yaml')} {shlex.quote(str(path / 'study.yaml'))}"
         return (
-            f"the study in {str(path)!r} has no results yet; `polytask compare {again}` goes on "
-            "with it and keeps what is finished."
+            f"the study in {str(path)!r} has no results yet; `polytask {again}` goes on with it "
+            "and keeps what is finished."
         )
     inside = sorted(found.parent for found in path.glob(f"*/{FILE}"))
     if inside:
@@ -87,3 +87,10 @@ def _instead(path: Path, file: Path) -> str:
         f"expected the results of a study, found no {file.name} in {str(path)!r}; "
         "run `polytask compare` first."
     )
+
+
+def _verb(settings: Path) -> str:
+    """The verb whose settings a `study.yaml` holds: each has a word that the others lack."""
+    lines = settings.read_text(encoding="utf-8").splitlines()
+    words = {line.partition(":")[0] for line in lines}
+    return "relate" if "max_groups" in words else "auxiliary" if "main" in words else "compare"

@@ -78,8 +78,12 @@ def _powers(value: float, decimals: int) -> str:
     exponent = math.floor(math.log10(abs(value)))
     digits = min(4, max(0, decimals + exponent))
     mantissa = f"{abs(value) / 10.0**exponent:.{digits}f}"
-    power = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{MINUS if value < 0 else ''}{mantissa}{THIN}{TIMES}{THIN}10{power}"
+    return f"{MINUS if value < 0 else ''}{mantissa}{THIN}{TIMES}{THIN}10{superscript(exponent)}"
+
+
+def superscript(exponent: int) -> str:
+    """'⁻³'."""
+    return str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def signed(value: float, decimals: int) -> str:
@@ -124,6 +128,14 @@ def bracket(low: object, high: object, decimals: int) -> str:
     return f"[{bound(lower, decimals)}, {bound(upper, decimals)}]"
 
 
+def interval_text(interval: tuple[object, object, object], decimals: int) -> str:
+    """'+2.4 [+0.6, +4.1]' of (mean, low, high); without a mean 'undefined', or a dash."""
+    mean = number(interval[0])
+    if mean is None:
+        return said_undefined(interval[0])
+    return f"{signed(mean, decimals)} {bracket(interval[1], interval[2], decimals)}".strip()
+
+
 def plus_minus(mean: object, sd: object, decimals: int) -> str:
     """'0.873 ± 0.012'; without a spread the mean alone; 'undefined' when there is no mean."""
     centre, spread = number(mean), number(sd)
@@ -142,6 +154,11 @@ def p_value(value: object) -> str:
     if p < 0.001:
         return "p < 0.001"
     return f"p = {p:.3f}" if p < 0.0095 else f"p = {p:.2f}"
+
+
+def bare_p(value: object) -> str:
+    """The same without the letter, for a column of them: '0.03', '< 0.001'."""
+    return p_value(value).removeprefix("p = ").removeprefix("p ")
 
 
 def ratio(value: object) -> str:

@@ -8,12 +8,10 @@ from statistics import median
 from typing import Any
 
 from polytask.report.numbers import (
-    bracket,
     interval_decimals,
+    interval_text,
     number,
     numbers,
-    said_undefined,
-    signed,
 )
 from polytask.report.results import (
     BOOSTING_STYLE,
@@ -138,18 +136,19 @@ def make_forest(title: str, rows: Iterable[ForestEntry], axis: str = GAIN) -> Fo
     kept = list(rows)
     decimals = interval_decimals(interval for _, _, interval, _ in kept)
     drawn = tuple(
-        ForestRow(label, style, number(m), number(a), number(b), _text((m, a, b), decimals), chosen)
+        ForestRow(
+            label,
+            style,
+            number(m),
+            number(a),
+            number(b),
+            interval_text((m, a, b), decimals),
+            chosen,
+        )
         for label, style, (m, a, b), chosen in kept
     )
     forest = Forest(title, drawn, (-1.0, 1.0), axis)
     return replace(forest, limits=_around_zero(forest.spans))
-
-
-def _text(interval: tuple[Any, Any, Any], decimals: int) -> str:
-    mean = number(interval[0])
-    if mean is None:
-        return said_undefined(interval[0])
-    return f"{signed(mean, decimals)} {bracket(interval[1], interval[2], decimals)}".strip()
 
 
 def one_scale(forests: list[Forest]) -> list[Forest]:

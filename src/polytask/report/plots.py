@@ -24,7 +24,8 @@ LABEL = 19  # columns a label may have inside a plot; the table holds the whole
 def forest_svgs(forests: Sequence[Forest]) -> list[tuple[str, Markup]]:
     """(title, drawing) of forests that stand side by side: the same margins for all of them."""
     rows = [row for forest in forests for row in forest.rows]
-    left = 22 + 6.9 * max((columns(short(row.label, LABEL)) for row in rows), default=4)
+    names = [(columns(short(row.label, LABEL)), row.chosen) for row in rows]
+    left = 22 + max((width * (7.9 if bold else 6.9) for width, bold in names), default=28)
     right = 14 + 6.9 * max((len(row.text) for row in rows), default=4)
     return [(forest.title, _forest_svg(forest, left, right)) for forest in forests]
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from polytask.report.kinds import is_selection
+from polytask.report.kinds import kind_of
 from polytask.report.numbers import count, fixed, number, plural
 from polytask.report.results import Results, mapping
 from polytask.report.words import redrawn
@@ -72,7 +72,7 @@ def again(results: Results) -> str:
     file = f"{folder}/study.yaml" if folder else "study.yaml"
     plugins = results.raw.get("plugins")
     flag = ["--plugins", *map(str, plugins)] if isinstance(plugins, list) and plugins else []
-    verb = "auxiliary" if is_selection(results.raw) else "compare"
+    verb = kind_of(results.raw) or "compare"
     return shlex.join(["polytask", verb, file, *flag])
 
 

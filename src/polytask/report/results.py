@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from polytask.errors import UserError
-from polytask.report.kinds import is_selection
+from polytask.report.kinds import KINDS, kind_of
 from polytask.report.load import load, locate
 from polytask.report.names import model_name
 from polytask.report.numbers import number
@@ -129,9 +129,7 @@ class Results:
         models += [(candidate.label, candidate.raw) for candidate in self.candidates]
         models += [(f"gradient boosting, {task}", entry) for task, entry in self.boosting.items()]
         return [
-            f"{label}, seed {failure.get('seed', '?')}"
-            + (f", learning rate {failure['lr']:g}" if number(failure.get("lr")) else "")
-            + f" failed: {failure.get('cause', 'no cause was recorded')}"
+            failure_text(label, failure)
             for label, entry in models
             for failure in failures(mapping(entry))
         ]
@@ -155,6 +153,16 @@ def failures(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [mapping(failure) for failure in entry.get("failed") or []]
 
 
+def failure_text(label: str, failure: Mapping[str, Any]) -> str:
+    """What failed of a model, and why."""
+    rate = number(failure.get("lr"))
+    return (
+        f"{label}, seed {failure.get('seed', '?')}"
+        + (f", learning rate {rate:g}" if rate else "")
+        + f" failed: {failure.get('cause', 'no cause was recorded')}"
+    )
+
+
 def triple(entry: Any, prefix: str) -> tuple[Any, Any, Any]:
     """(mean, low, high) of an entry; an undefined entry is undefined three times."""
     if isinstance(entry, Mapping) and "undefined" not in entry:
@@ -171,10 +179,10 @@ def read(results: Mapping[str, Any] | Path | str) -> Results:
     file = None if isinstance(results, Mapping) else locate(Path(results))
     raw = results if isinstance(results, Mapping) else load(Path(results))
     where = f" in {str(file)!r}" if file else ""
-    if is_selection(raw):
+    if kind := kind_of(raw):
         raise UserError(
-            f"expected a comparison, found a selection of helper tasks{where}; it has a page of "
-            "its own. Give it alone."
+            f"expected a comparison, found {KINDS[kind]}{where}; it has a page of its own. Give it "
+            "alone."
         )
     schema = raw.get("schema", SCHEMA)
     if schema != SCHEMA:

@@ -6,9 +6,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from polytask.report import reproduce
 from polytask.report.cards import Card, strip
 from polytask.report.cells import Footnotes
+from polytask.report.frame import frame
 from polytask.report.numbers import number, numbers
 from polytask.report.pages import fill
 from polytask.report.plots import forest_svgs, panel_svg, swatch
@@ -17,7 +17,6 @@ from polytask.report.selection_plots import curves, helper_forests, set_forest
 from polytask.report.selection_results import Helper, Selection
 from polytask.report.selection_tables import cost_rows, helper_table, screen_table, set_table
 from polytask.report.selection_words import every_candidate, facts, how_made, screen_sentences
-from polytask.report.words import incomplete, missing_item, sentence
 
 
 def selection_body(selection: Selection) -> Markup:
@@ -29,16 +28,10 @@ def _context(selection: Selection) -> dict[str, Any]:
     results, notes = selection.results, Footnotes()
     helpers = helper_table(selection, notes)
     sets = set_table(selection, notes)
-    first, more = sentence(results)
     return {
-        "name": results.name,
+        **frame(results),
         "main": selection.main,
-        "sentence": first,
-        "more": more,
-        "confidence": str(results.section("verdict").get("confidence_note") or ""),
-        "incomplete": incomplete(results),
         "facts": facts(selection),
-        "created": str(results.raw.get("created") or ""),
         "cards": cards(selection.helpers),
         "helpers": helpers if selection.helpers else None,
         "sets": sets if selection.sets else None,
@@ -57,18 +50,8 @@ def _context(selection: Selection) -> dict[str, Any]:
         "costs": cost_rows(selection),
         "every": every_candidate(selection),
         "single_curves": False,
-        "swatch": swatch,
-        **reproduce.data_facts(results),
-        "task_specs": list(results.tasks.items()),
-        "seeds": [str(seed) for seed in results.seeds],
         "failures": selection.failures,
-        "missing": [missing_item(entry) for entry in results.raw.get("missing") or []],
         "how": how_made(selection),
-        "config": reproduce.configuration(results),
-        "versions": reproduce.versions(results),
-        "version": str(results.raw.get("polytask") or ""),
-        "command": reproduce.command(results),
-        "again": reproduce.again(results),
     }
 
 

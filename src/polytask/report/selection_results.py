@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polytask.errors import UserError
-from polytask.report.kinds import is_selection, raw_of
-from polytask.report.load import locate
-from polytask.report.numbers import number
-from polytask.report.results import SCHEMA, Results, Style, failures, mapping, styles, triple
+from polytask.report.kinds import SELECTION
+from polytask.report.read_kind import lacking, read_kind
+from polytask.report.results import Results, Style, failure_text, failures, mapping, styles, triple
 from polytask.report.words import VERDICTS
 
-_REQUIRED = {"main": str, "tasks": Mapping, "sets": list, "screen": Mapping, "helpers": Mapping}
+_REQUIRED = {"main": str, "sets": list, "screen": Mapping, "helpers": Mapping}
 
 
 @dataclass(frozen=True)
@@ -108,9 +106,7 @@ class Selection:
     def failures(self) -> list[str]:
         """Every run that failed, in words."""
         return [
-            f"{entry.name}, seed {failure.get('seed', '?')}"
-            + (f", learning rate {failure['lr']:g}" if number(failure.get("lr")) else "")
-            + f" failed: {failure.get('cause', 'no cause was recorded')}"
+            failure_text(entry.name, failure)
             for entry in self.sets
             for failure in failures(entry.raw)
         ]
@@ -121,28 +117,10 @@ def read_selection(source: Mapping[str, Any] | Path | str) -> Selection:
 
     Raises `UserError` when they are none.
     """
-    raw = raw_of(source)
-    if not is_selection(raw) or raw.get("schema") != SCHEMA:
-        raise UserError(
-            f"expected a selection of helper tasks of schema {SCHEMA}, found kind "
-            f"{raw.get('kind')!r} of schema {raw.get('schema')!r}; give the results.json that "
-            "`polytask auxiliary` writes."
-        )
-    absent = [key for key, kind in _REQUIRED.items() if not isinstance(raw.get(key), kind)]
-    if not absent and raw["main"] not in raw["tasks"]:
-        absent = [f"tasks/{raw['main']}"]
-    if absent:
-        raise UserError(
-            f"expected a selection of helper tasks, found no {' and no '.join(map(repr, absent))} "
-            "in its results; run the same `polytask auxiliary` again, which writes them anew."
-        )
-    results = Results(
-        raw=raw,
-        tasks={str(name): mapping(task) for name, task in raw["tasks"].items()},
-        candidates=(),
-        seeds=tuple(raw.get("seeds") or ()),
-        file=None if isinstance(source, Mapping) else locate(Path(source)),
-    )
+    results = read_kind(source, SELECTION, _REQUIRED)
+    raw = results.raw
+    if raw["main"] not in results.tasks:
+        raise lacking(SELECTION, [f"tasks/{raw['main']}"])
     said = mapping(mapping(raw.get("verdict")).get("helpers"))
     looks = styles([False] * len(raw["helpers"]))
     helpers = tuple(

@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from polytask.report.cells import NOTHING, Cell, Column, Footnotes, Row, Table
-from polytask.report.cost_table import measured
+from polytask.report.cost_table import measured, stage_costs
 from polytask.report.numbers import (
     TIMES,
+    bare_p,
     column_decimals,
     count,
-    duration,
     fixed,
     interval_decimals,
     memory,
     number,
-    p_value,
     ratio,
 )
 from polytask.report.results import mapping, triple
@@ -52,7 +51,7 @@ def helper_table(selection: Selection, notes: Footnotes) -> Table:
             entry = getattr(helper, view)
             cells.append(notes.gain(triple(entry, ""), precision))
             p = number(entry.get("p_holm"))
-            cells.append(NOTHING if p is None else Cell(_bare_p(p), value=p))
+            cells.append(NOTHING if p is None else Cell(bare_p(p), value=p))
         cells.append(Cell(count(helper.seeds), value=float(helper.seeds)))
         rows.append(Row(helper.task, (), helper.style, tuple(cells)))
     return Table("What each helper adds", columns, tuple(rows))
@@ -146,14 +145,8 @@ def label_words(selection: Selection) -> dict[str, tuple[str, str, str]]:
 
 def cost_rows(selection: Selection) -> list[tuple[str, str, str]]:
     """(stage, runs, time) of what the answer took."""
-    cost = selection.results.section("cost")
     stages = {"screen": "screen", "proof": "proof, with the search", "probes": "cost probes"}
-    return [
-        (label, count(mapping(cost.get(stage)).get("runs")),
-         duration(mapping(cost.get(stage)).get("seconds")))
-        for stage, label in stages.items()
-        if mapping(cost.get(stage))
-    ]  # fmt: skip
+    return stage_costs(selection.results, stages)
 
 
 def _mean(helper: Helper) -> float | None:
@@ -176,10 +169,6 @@ def _statistic(statistic: Any) -> Cell:
 def _milliseconds(entry: HelperSet) -> float | None:
     seconds = number(entry.cost("step_seconds"))
     return None if seconds is None else 1000 * seconds
-
-
-def _bare_p(p: float) -> str:
-    return p_value(p).removeprefix("p = ").removeprefix("p ")
 
 
 def _tags(entry: HelperSet) -> tuple[str, ...]:

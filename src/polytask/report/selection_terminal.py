@@ -11,14 +11,13 @@ from rich.table import Table
 from polytask.report.canvas import TONES, Canvas
 from polytask.report.numbers import (
     DASH,
-    bracket,
     column_decimals,
     interval_decimals,
+    interval_text,
     number,
     plus_minus,
     ratio,
     said_undefined,
-    signed,
 )
 from polytask.report.results import triple
 from polytask.report.selection_cells import (
@@ -87,7 +86,7 @@ class _Layout(Canvas):
             row = [
                 self.text(helper.task),
                 self.text(f"{helper.sign} {helper.word}", TONES[helper.tone]),
-                *(self.text(_interval(g, d)) for g, d in zip(gains, decimals, strict=True)),
+                *(self.text(interval_text(g, d)) for g, d in zip(gains, decimals, strict=True)),
             ]
             if self.width >= WIDE:
                 row.append(self.text(helper.seeds))
@@ -116,7 +115,7 @@ class _Layout(Canvas):
             table.add_row(
                 self.text(label, "bold" if entry.chosen else ""),
                 self.text(shown),
-                self.text(_interval(entry.gain, decimals) if entry.helpers else "0"),
+                self.text(interval_text(entry.gain, decimals) if entry.helpers else "0"),
                 self.text(DASH if number(relative) is None else ratio(relative)),
             )
         return table
@@ -159,10 +158,3 @@ class _Layout(Canvas):
                 "this one; step: time of a step, multiple of the main task alone."
             )
         return lines + self.selection.failures
-
-
-def _interval(gain: tuple[Any, Any, Any], decimals: int) -> str:
-    mean = number(gain[0])
-    if mean is None:
-        return said_undefined(gain[0])
-    return f"{signed(mean, decimals)} {bracket(gain[1], gain[2], decimals)}".strip()

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from polytask.report.method_notes import INTERVALS
-from polytask.report.numbers import MINUS, count, duration, number, plural
+from polytask.report.numbers import MINUS, count, number, plural
 from polytask.report.selection_results import Selection
-from polytask.report.words import listing, redrawn, several
+from polytask.report.words import listing, phrases, redrawn, several
 
 
 def facts(selection: Selection) -> list[str]:
     """The study in a few short phrases."""
     results = selection.results
-    data = results.section("dataset")
-    said = [f"data set {data['name']}"] if data.get("name") else []
-    if number(data.get("n")) is not None:
-        said.append(plural(int(data["n"]), "row"))
-    said.append(plural(len(results.tasks) - 1, "candidate"))
-    said.append(plural(len(selection.helpers), "finalist"))
-    said.append(plural(len(results.seeds), "seed"))
-    if number(results.raw.get("seconds")) is not None:
-        said.append(f"{duration(results.raw['seconds'])} of computing")
-    return said
+    candidates = plural(len(results.tasks) - 1, "candidate")
+    return phrases(results, [candidates, plural(len(selection.helpers), "finalist")])
 
 
 def screen_sentences(selection: Selection) -> list[str]:

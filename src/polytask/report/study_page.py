@@ -12,6 +12,7 @@ from polytask.report.cards import cards
 from polytask.report.cells import Footnotes
 from polytask.report.conflict import conflicts
 from polytask.report.cost_table import cost_table
+from polytask.report.frame import frame
 from polytask.report.method_notes import how_made
 from polytask.report.pages import fill
 from polytask.report.plot_conflict import heat_maps
@@ -27,7 +28,7 @@ from polytask.report.plot_data import (
 from polytask.report.plots import forest_svgs, panel_svg, swatch
 from polytask.report.results import SINGLE_STYLE, Results, Style
 from polytask.report.tables import main_tables, seed_tables
-from polytask.report.words import DIRECTION, facts, incomplete, missing_item, remarks, sentence
+from polytask.report.words import DIRECTION, facts, remarks
 
 _NAMED = re.compile(r'(?<=\s)(id|href|clip-path|fill)="(url\(#|#)?([^"]*)"')
 
@@ -57,19 +58,12 @@ def one_of_several(body: Markup, prefix: str) -> Markup:
 def _context(results: Results) -> dict[str, Any]:
     notes = Footnotes()
     tables = main_tables(results, notes)
-    verdict = results.section("verdict")
     points = cost_points(results)
     curves = learning_curves(results)
-    first, more = sentence(results)
     versus = versus_linear_forest(results)
     return {
-        "name": results.name,
-        "sentence": first,
-        "more": more,
-        "confidence": str(verdict.get("confidence_note") or ""),
-        "incomplete": incomplete(results),
+        **frame(results),
         "facts": facts(results),
-        "created": str(results.raw.get("created") or ""),
         "remarks": remarks(results),
         "cards": cards(results),
         "chosen": results.chosen.label if results.chosen else "",
@@ -85,20 +79,10 @@ def _context(results: Results) -> dict[str, Any]:
         "cost_table": cost_table(results),
         "cost": cost_svg(points) if points else "",
         "key": [(swatch(c.style), c.label) for c in results.candidates],
-        "swatch": swatch,
         "single_swatch": swatch(SINGLE_STYLE),
         "level_swatch": swatch(Style("muted", "", "dotted")),
-        **reproduce.data_facts(results),
-        "task_specs": list(results.tasks.items()),
-        "seeds": [str(seed) for seed in results.seeds],
         "failures": results.failures,
-        "missing": [missing_item(entry) for entry in results.raw.get("missing") or []],
         "how": how_made(results),
         "rates": reproduce.rates(results),
         "seed_tables": seed_tables(results),
-        "config": reproduce.configuration(results),
-        "versions": reproduce.versions(results),
-        "version": str(results.raw.get("polytask") or ""),
-        "command": reproduce.command(results),
-        "again": reproduce.again(results),
     }

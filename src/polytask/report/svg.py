@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,11 +43,14 @@ def colour(token: str) -> str:
     return _HEX[token]
 
 
-def settings() -> Any:
-    """A context manager with the house's matplotlib settings; leaves the user's alone."""
+def settings(paint: Callable[[str], str] = colour) -> Any:
+    """A context manager with the house's matplotlib settings; leaves the user's alone.
+
+    `paint` gives the colour of a token; by default its stand-in.
+    """
     matplotlib = _matplotlib()
-    tones = {key: colour("muted") for key in ("xtick.color", "ytick.color", "axes.labelcolor")}
-    more = {"text.color": colour("ink"), "axes.edgecolor": colour("rule")}
+    tones = {key: paint("muted") for key in ("xtick.color", "ytick.color", "axes.labelcolor")}
+    more = {"text.color": paint("ink"), "axes.edgecolor": paint("rule")}
     return matplotlib.rc_context(_SETTINGS | tones | more)
 
 

@@ -13,19 +13,18 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 
 from polytask.report.canvas import TONES, Canvas
-from polytask.report.kinds import is_selection, raw_of
+from polytask.report.kinds import RELATION, SELECTION, kind_of, raw_of
 from polytask.report.numbers import (
     DASH,
-    bracket,
     column_decimals,
     fixed,
     interval_decimals,
+    interval_text,
     memory,
     number,
     ratio,
     reason,
     said_undefined,
-    signed,
 )
 from polytask.report.results import Results, mapping, read
 from polytask.report.words import DIRECTION, incomplete, remarks, sentence, verdict_of
@@ -84,7 +83,7 @@ class _Layout(Canvas):
             row = [
                 self.text(task),
                 self.text(f"{sign} {word}", TONES[tone]),
-                self.text(_interval(gain, decimals) if chosen else DASH),
+                self.text(interval_text(gain, decimals) if chosen else DASH),
             ]
             if scores and chosen is not None:
                 single, ours = results.single_task.get(task) or {}, chosen.task(task)
@@ -122,11 +121,13 @@ class _Layout(Canvas):
                 label += f" ({', '.join(tags)})"
             row = [
                 self.text(label, "bold" if candidate.chosen else ""),
-                self.text(_interval(candidate.delta_m, decimals)),
+                self.text(interval_text(candidate.delta_m, decimals)),
             ]
             if timed and self.width >= 70:
                 known = mapping(candidate.raw.get("equal_time"))
-                row.append(self.text(_interval(candidate.equal_time, at_cost) if known else DASH))
+                row.append(
+                    self.text(interval_text(candidate.equal_time, at_cost) if known else DASH)
+                )
             row.append(self.text(_known(candidate.raw.get("mean_rank"), _rank)))
             row.append(self.text(_known(candidate.cost("relative"), ratio)))
             if wide:
@@ -149,13 +150,6 @@ class _Layout(Canvas):
         return lines + self.results.failures
 
 
-def _interval(gain: tuple[Any, Any, Any], decimals: int) -> str:
-    mean = number(gain[0])
-    if mean is None:
-        return said_undefined(gain[0])
-    return f"{signed(mean, decimals)} {bracket(gain[1], gain[2], decimals)}".strip()
-
-
 def _plain(value: Any, decimals: int) -> str:
     found = number(value)
     return said_undefined(value) if found is None else fixed(found, decimals)
@@ -175,11 +169,17 @@ def verdict_renderable(results: Mapping[str, Any] | Path | str) -> Any:
     Raises:
         UserError: `results` are not a study's results.
     """
-    if is_selection(raw := raw_of(results)):
+    kind = kind_of(raw := raw_of(results))
+    if kind == SELECTION:
         from polytask.report.selection_results import read_selection
         from polytask.report.selection_terminal import SelectionVerdict
 
         return SelectionVerdict(read_selection(raw))
+    if kind == RELATION:
+        from polytask.report.relation_results import read_relation
+        from polytask.report.relation_terminal import RelationVerdict
+
+        return RelationVerdict(read_relation(raw))
     return Verdict(read(results))
 
 

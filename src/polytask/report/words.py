@@ -153,15 +153,17 @@ def missing_item(entry: Any) -> str:
 
 def facts(results: Results) -> list[str]:
     """The study in a few short phrases."""
+    counts = [plural(len(results.tasks), "task"), plural(len(results.candidates), "candidate")]
+    return phrases(results, counts)
+
+
+def phrases(results: Results, counts: Sequence[str]) -> list[str]:
+    """The data, what was counted, the seeds and the time, a short phrase each."""
     data = results.section("dataset")
-    said = []
-    if data.get("name"):
-        said.append(f"data set {data['name']}")
+    said = [f"data set {data['name']}"] if data.get("name") else []
     if number(data.get("n")) is not None:
         said.append(plural(int(data["n"]), "row"))
-    said.append(plural(len(results.tasks), "task"))
-    said.append(plural(len(results.candidates), "candidate"))
-    said.append(plural(len(results.seeds), "seed"))
+    said += [*counts, plural(len(results.seeds), "seed")]
     if number(results.raw.get("seconds")) is not None:
         said.append(f"{duration(results.raw['seconds'])} of computing")
     return said
