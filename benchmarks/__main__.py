@@ -10,6 +10,7 @@ PROGRAMS = {
     "solvers": "benchmarks.step_cost.solvers",
     "statistics": "benchmarks.statistics.run",
     "architectures": "benchmarks.architectures.run",
+    "distillation": "benchmarks.distillation.bam",
     "arml": "benchmarks.auxiliary.arml",
     "hydalearn": "benchmarks.auxiliary.hydalearn",
     "selection": "benchmarks.auxiliary.selection",

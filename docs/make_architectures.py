@@ -34,9 +34,25 @@ one asks beyond that stands under *needs*. All take `head_hidden` (widths of hid
 default head), `heads` (modules of your own by task) and `example` (one batch of inputs, to find
 widths that the encoder does not declare).
 
+`model.add_task(task)` adds a task to a trained model. By default all that was there is frozen, and
+the other tasks answer the same to the bit while the new one learns on what they have learned:
+neither a parameter of theirs moves nor the running statistics of a batch norm. With `freeze=False`
+it goes on learning, at `lr_factor` (0.1) times the rate. The weights load into a model that was
+built with all tasks. [examples/add_task.py](../examples/add_task.py) does it. In `cross_stitch`
+and `sluice` the old columns take nothing of the new one at first, in `multi_depth` the new task
+reads as deep as the deepest, in `task_routing` the masks of the old tasks stay. An architecture
+whose tasks read each other, or whose layout follows from all of them, refuses (*no new task*).
+
+`single_task`, `soft_sharing`, `cross_stitch`, `nddr` and `sluice` hold one network a task and take
+`regularize`, terms of the networks' weights: `l2`, `trace_norm`, `tucker`, `tensor_train`,
+`block_sparse`, `cluster`, `mrn`, `amtl`, `cosreg`, each as a name or with options, as in
+`regularize: [l2, {trace_norm: {strength: 0.1}}]`. `model.regularization()` tells what they find
+(ranks, correlations of tasks, clusters, who gives to whom), and so does the result of a run.
+`polytask.optimization.regularization` has them.
+
 One suite tests what each must hold: gradients reach exactly what is declared as shared, some
-tasks are computed as all are, pruning changes no bit, evaluation is deterministic, state is saved
-(`polytask.testing.architectures.ArchitectureConformance`). Yours can be
+tasks are computed as all are, pruning and adding change no bit, evaluation is deterministic, state
+is saved (`polytask.testing.architectures.ArchitectureConformance`). Yours can be
 [one file](own_architecture.md). This page is made from the architectures' docstrings;
 `polytask list architectures --data NAME` counts the same for your data.
 """
@@ -87,6 +103,8 @@ def _section(entry: registry.Entry) -> str:
     body = [f"### {entry.name}", f"`polytask.{architecture.__name__}({arguments})`", prose.strip()]
     if reason := architecture.no_features:
         body.append(f"No features: {reason.rstrip('.')}.")
+    if reason := architecture.no_new_task:
+        body.append(f"No new task: {reason}")
     for title, listed in zip(sections[::2], sections[1::2], strict=True):
         skip = GIVEN if title == "Args" else ()
         if items := _items(listed, skip):

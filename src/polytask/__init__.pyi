@@ -8,6 +8,7 @@ from polytask.architectures import register_architecture as register_architectur
 from polytask.auxiliary import create_auxiliary as create_auxiliary
 from polytask.auxiliary import list_auxiliaries as list_auxiliaries
 from polytask.data import Dataset as Dataset
+from polytask.data import Mixture as Mixture
 from polytask.data import list_datasets as list_datasets
 from polytask.data import load_dataset as load_dataset
 from polytask.errors import NonFiniteError as NonFiniteError
@@ -18,8 +19,11 @@ from polytask.optimization import as_balancer as as_balancer
 from polytask.optimization import create_method as create_method
 from polytask.optimization import list_methods as list_methods
 from polytask.optimization.gradients.conflict_free import ConFIG as ConFIG
+from polytask.optimization.scheduling import create_schedule as create_schedule
+from polytask.optimization.scheduling import list_schedules as list_schedules
 from polytask.relationships import group_tasks as group_tasks
 from polytask.study import compare as compare
+from polytask.study import pareto as pareto
 from polytask.study import relate as relate
 from polytask.study import select_auxiliaries as select_auxiliaries
 from polytask.tabular import MultiTaskEstimator as MultiTaskEstimator

@@ -1,14 +1,14 @@
 """What exists, by name, without importing any of it.
 
-A method, an architecture, an encoder, a data set, a construction of helper tasks, a task schedule
-or an estimator of affinities is one file in its folder. The folder is read with `ast`, so listing
-names, summaries and arguments costs milliseconds and never imports torch. The file's name is the
-entry's name; its entry is the public class or function whose name equals the file's name when case
-and underscores are ignored (`nash_mtl.py` holds `NashMTL`), or the only public definition. A
-literal `aliases = (...)` in the class body adds names. Third parties register through the
-entry-point groups `polytask.methods`, `polytask.architectures`, `polytask.encoders`,
-`polytask.datasets`, `polytask.auxiliaries`, `polytask.schedules` and `polytask.estimators`, and for
-one process by `polytask.register_architecture`.
+A method, an architecture, an encoder, a data set, a construction of helper tasks, a task schedule,
+a regularizer or an estimator of affinities is one file in its folder. The folder is read with
+`ast`, so listing names, summaries and arguments costs milliseconds and never imports torch. The
+file's name is the entry's name; its entry is the public class or function whose name equals the
+file's name when case and underscores are ignored (`nash_mtl.py` holds `NashMTL`), or the only
+public definition. A literal `aliases = (...)` in the class body adds names. Third parties register
+through the entry-point groups `polytask.methods`, `polytask.architectures`, `polytask.encoders`,
+`polytask.datasets`, `polytask.auxiliaries`, `polytask.schedules`, `polytask.regularizers` and
+`polytask.estimators`, and for one process by `polytask.register_architecture`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ FOLDERS = {
     "auxiliary": ("auxiliary/construction",),
     "estimator": ("study/relations/estimators",),
     "schedule": ("optimization/scheduling",),
+    "regularizer": ("optimization/regularization",),
 }
 # An `__init__` that ends in `**options` also takes what the base class of its kind takes.
 BASES = {"method": ("optimization/base.py", "Balancer")}

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from polytask.architectures._soft_terms import (
+from polytask.optimization.regularization._tensor_normal import TensorNormal
+from polytask.optimization.regularization._terms import (
     nuclear_norm,
     shrunk,
     spread,
@@ -16,7 +17,6 @@ from polytask.architectures._soft_terms import (
     tucker_norm,
     unfolded,
 )
-from polytask.architectures._tensor_normal import TensorNormal
 
 GOLDEN = torch.tensor([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]], dtype=torch.float64)
 

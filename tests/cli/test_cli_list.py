@@ -40,12 +40,21 @@ def test_data_sets_come_with_their_cards(polytask: Any) -> None:
 def test_all_lists_at_once(polytask: Any) -> None:
     found = json.loads(polytask("list", "--json").out)
     assert set(found) == {
-        "methods", "architectures", "encoders", "datasets", "auxiliary", "estimators",
+        "methods", "architectures", "encoders", "datasets", "auxiliary", "estimators", "schedules",
     }  # fmt: skip
     assert "mlp" in {row["name"] for row in found["encoders"]}
 
 
-@pytest.mark.parametrize("words", [[], ["methods"], ["encoders"]])
+def test_schedules_come_with_their_arguments(polytask: Any) -> None:
+    rows = json.loads(polytask("list", "schedules", "--json").out)
+    assert [row["name"] for row in rows] == registry.names("schedule")
+    (row,) = [row for row in rows if row["name"] == "temperature"]
+    assert "alpha" in row["arguments"]
+    assert row["summary"]
+    assert "options: alpha=" in polytask("list", "schedules", "temperature").out
+
+
+@pytest.mark.parametrize("words", [[], ["methods"], ["encoders"], ["schedules"]])
 def test_tables_are_for_people(polytask: Any, words: list[str]) -> None:
     assert "summary" in polytask("list", *words).out
 

@@ -31,12 +31,14 @@ def test_the_help_tells_the_true_defaults(polytask) -> None:
     said = " ".join(polytask("relate", "--help").out.split())
     defaults = {name: p.default for name, p in inspect.signature(study).parameters.items()}
     for word, default in (
-        ("max_groups", 3), ("randoms", 3), ("seeds", 5), ("epochs", 20), ("batch_size", 256),
-        ("alone", "auto"),
+        ("randoms", 3), ("seeds", 5), ("epochs", 20), ("batch_size", 256),
+        ("alone", "auto"), ("budget_in", "networks"),
     ):  # fmt: skip
         assert defaults[word] == default
         flag = word.replace("_", "-")
         assert re.search(rf"--{flag} .*?\[default: {default}\]", said), word
+    assert (defaults["max_groups"], defaults["budget"]) == (None, None)
+    assert "[default: 3, or the budget]" in said
     assert (defaults["check"], "--check --no-check" in said) == (True, True)
     assert list(defaults["estimators"]) == ["lookahead"]
     assert "[default: lookahead]" in said
@@ -54,6 +56,9 @@ def test_the_help_tells_the_true_defaults(polytask) -> None:
         ("--data yeast --estimators lookahead:ordr=exact", "did you mean 'order'"),
         ("--data yeast --estimators lookahead:order=second", "order"),
         ("--data yeast --estimators lookahead lookahead", "given twice"),
+        ("--data yeast --budget 0.5", "--budget should be at least 1"),
+        ("--data yeast --budget 2 --budget-in parameter", "did you mean 'parameters'"),
+        ("--data yeast --budget-in latency", "there is none"),
         ("--data yeast --alone maybe", "--alone should be a number, never or auto"),
         ("--data yeast --alone true", "--alone should be a number, never or auto"),
         ("--data yeast --branches rsaa", "did you mean 'rsa'"),
@@ -85,9 +90,11 @@ def test_one_target_is_too_few(polytask, patients: Path, here: Path) -> None:
 def test_a_file_of_settings_has_the_same_words(here: Path, line: str, wanted: object) -> None:
     file = here / "groups.yaml"
     file.write_text(
-        "data: adult\nestimators: [lookahead, {rsa: {rows: 100}}]\nalone: 0.5\n" + line + "\n"
+        "data: adult\nestimators: [lookahead, {rsa: {rows: 100}}]\nalone: 0.5\n"
+        "budget: 2.5\nbudget_in: latency\n" + line + "\n"
     )
     settings = check_groups(gather(relate, file, {"max_groups": 2}))
+    assert (settings["budget"], settings["budget_in"]) == (2.5, "latency")
     assert (settings["max_groups"], settings["alone"]) == (2, 0.5)
     assert settings["estimators"] == ["lookahead", {"rsa": {"rows": 100}}]
     assert settings.get("branches") == wanted

@@ -97,6 +97,8 @@ def test_options_are_checked_before_anything_is_fetched(
     monkeypatch.setenv("POLYTASK_CACHE", str(tmp_path))
     for options, message in (
         ({"split": "book"}, "unknown split of morphhb: 'book'; did you mean 'books'"),
+        ({"books": ["Genn"]}, "unknown book of morphhb: 'Genn'; did you mean 'Gen'"),
+        ({"books": []}, "books of morphhb: found none"),
         ({"length": 0}, "length of morphhb: expected a whole number of at least 1, found 0"),
         ({"length": True}, "found True"),
         ({"rows": 23214}, "from 1 to 23213, found 23214"),
@@ -190,6 +192,20 @@ class Tagger(nn.Module):
 
 
 @pytest.mark.slow
+def test_books_by_name(verses: Dataset) -> None:
+    assert verses.groups is not None
+    ruth = np.flatnonzero(verses.groups == BOOKS.index("Ruth"))
+    both = np.flatnonzero(np.isin(verses.groups, [BOOKS.index("Ruth"), BOOKS.index("Jonah")]))
+    assert (len(ruth), len(both)) == (85, 133)
+    for books, rows in (("Ruth", ruth), (["Jonah", "Ruth"], both)):
+        found = load_dataset("morphhb", books=books)
+        np.testing.assert_array_equal(found.inputs["characters"], verses.inputs["characters"][rows])
+        np.testing.assert_array_equal(found.targets["gender"], verses.targets["gender"][rows])
+    assert load_dataset("morphhb", books=["Ruth"], rows=20, seed=1).n == 20
+    with pytest.raises(UserError, match="rows of morphhb: expected a whole number from 1 to 85"):
+        load_dataset("morphhb", books=["Ruth"], rows=86)
+
+
 def test_tasks_on_tokens_can_be_learned(verses: Dataset) -> None:
     """Losses, batches, metrics and the trivial answer for outputs [N, k, L], targets [N, L]."""
     data = load_dataset("morphhb", rows=1500)

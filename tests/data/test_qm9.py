@@ -63,6 +63,9 @@ def test_options_are_checked_before_anything_is_fetched(
         ({"energies": "fitted"}, "pass that too, or take energies='atomization'"),
         ({"rows": 0}, "rows of qm9: expected a whole number from 1 to 130831, found 0"),
         ({"rows": 1.5}, "found 1.5"),
+        ({"missing": 1}, "missing of qm9: expected a share from 0 to below 1, found 1"),
+        ({"missing": True}, "found True"),
+        ({"missing": 0.5, "energies": "fitted", "split": "seeded"}, "expected one of the two"),
         ({"seed": -1}, "seed of qm9: expected a whole number of at least 0, found -1"),
     ):
         with pytest.raises(UserError, match=message):
@@ -183,6 +186,28 @@ def test_energies_less_the_share_of_the_atoms(molecules: Dataset) -> None:
         if name == "U0":
             told = float(re.findall(r"C (-[\d.]+)", fitted.notes[-1])[0])
             assert told == pytest.approx(shares[1], abs=1)
+
+
+def test_hidden_labels_are_a_seeds_and_the_gap_is_a_difference() -> None:
+    options = {"rows": 3000, "targets": ["gap", "homo", "lumo", "mu"]}
+    with needs_connection():
+        whole = load_dataset("qm9", **options)
+    gap, homo, lumo = (whole.targets[name].astype(np.float64) for name in ("gap", "homo", "lumo"))
+    np.testing.assert_allclose(gap, lumo - homo, atol=0.01)
+    assert gap.min() > 0
+    holed = load_dataset("qm9", **options, missing=0.8)
+    known = np.stack([~np.isnan(target) for target in holed.targets.values()])
+    assert known.mean(axis=1) == pytest.approx(np.full(4, 0.2), abs=0.03)
+    # Each label by itself: two are there as often as chance has it.
+    assert (known[0] & known[1]).mean() == pytest.approx(0.04, abs=0.015)
+    for name, target in holed.targets.items():
+        there = ~np.isnan(target)
+        assert (target[there] == whole.targets[name][there]).all()
+    assert any("80." in note or "79." in note for note in holed.notes)
+    again = load_dataset("qm9", rows=3000, targets=["mu"], missing=0.8)
+    np.testing.assert_array_equal(again.targets["mu"], holed.targets["mu"])
+    other = load_dataset("qm9", rows=3000, targets=["mu"], missing=0.8, seed=1)
+    assert (np.isnan(other.targets["mu"]) != np.isnan(again.targets["mu"])).any()
 
 
 class Filters(nn.Module):

@@ -29,11 +29,11 @@ def test_a_section_holds_docstring_options_and_defaults(program) -> None:
     made = program("make_architectures")
     section = made._section(registry.find("architecture", "single_task"))
     assert section.startswith(
-        "### single_task\n\n`polytask.SingleTask(encoder, tasks, fresh=True)`"
+        "### single_task\n\n`polytask.SingleTask(encoder, tasks, fresh=True, regularize=())`"
     )
     assert "- `fresh`: False starts every copy from the weights of `encoder`" in section
     assert "- `example`" not in section
-    assert "Raises:\n\n- `UserError`: as `HardSharing`." in section
+    assert "Raises:\n\n- `UserError`: as `HardSharing`; terms that do not exist" in section
 
 
 def test_formulas_keep_their_asterisks_and_prose_is_not_slanted(program) -> None:

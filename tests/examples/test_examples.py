@@ -35,6 +35,20 @@ def test_the_bare_loop_is_short_and_learns() -> None:
     assert float(found[2]) < 0.4
 
 
+def test_a_task_is_added_and_the_others_stay_the_same() -> None:
+    said = run("add_task.py")
+    assert "learning now: heads.size.layers.0.weight, heads.size.layers.0.bias\n" in said
+    assert re.findall(r"(\w+): the same to the bit (\w+)", said) == [
+        ("digit", "True"),
+        ("even", "True"),
+    ]
+    scores = re.search(r"digit accuracy (.+), even accuracy (.+), size R2 (.+)", said)
+    assert scores is not None
+    assert [
+        float(score) > least for score, least in zip(scores.groups(), (0.8, 0.9, 0.3), strict=True)
+    ] == ([True] * 3)
+
+
 @pytest.mark.slow
 def test_an_architecture_of_ones_own_is_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -63,9 +77,12 @@ def test_adam_stays_in_the_valley_and_pcgrad_leaves_it(tmp_path: Path) -> None:
 
 def test_every_example_is_named_here() -> None:
     assert {file.name for file in EXAMPLES.iterdir() if file.suffix in (".py", ".yaml")} == {
+        "add_task.py",
+        "assays.yaml",
         "backbones.py",
         "bare_loop.py",
         "own_architecture.py",
         "pcgrad_landscape.py",
         "study.yaml",
+        "two_corpora.yaml",
     }

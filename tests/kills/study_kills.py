@@ -27,7 +27,7 @@ COMMAND = [
 ]  # fmt: skip
 TIMED = {
     "seconds", "created", "cost", "equal_time", "step_seconds", "reference_seconds", "load",
-    "evaluation_seconds", "peak_memory_mb", "config", "command",
+    "evaluation_seconds", "inference_seconds", "peak_memory_mb", "config", "command",
 }  # fmt: skip
 """What depends on the clock: equal-time limits follow from measured costs."""
 OF_TIME = re.compile("[\\d.]+\N{MULTIPLICATION SIGN}|The machine was busy .*? are rough\\.")

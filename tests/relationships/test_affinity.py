@@ -55,6 +55,15 @@ def test_a_file_gives_back_the_very_same_numbers(tmp_path, cost, errors) -> None
     assert [f.name for f in file.parent.iterdir()] == ["affinity.json"]
 
 
+def test_plain_values_are_enough_and_give_back_the_table() -> None:
+    table = affinity(standard_errors=np.abs(VALUES) / 10, measured="somehow", cost=2.0)
+    plain = table.to_dict()
+    same(Affinity.from_dict(json.loads(json.dumps(plain, allow_nan=False))), table)
+    same(Affinity.from_dict({name: plain[name] for name in ("tasks", "values")}), affinity())
+    with pytest.raises(UserError, match=r"expected a mapping that Affinity\.to_dict made"):
+        Affinity.from_dict({"tasks": ["a"]})
+
+
 @pytest.mark.parametrize(
     "text", ["", "{}", "[1, 2]", '{"tasks": ["a"], "values": [[1, 2]]}', "3", "\x00"]
 )

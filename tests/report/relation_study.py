@@ -103,7 +103,9 @@ def make_check(tasks: Sequence[str], groups: list[list[str]]) -> Study:
         contrast("alone", 2.5, "leans helps"),
         contrast("random", 2.625, "no evidence"),
     ]
-    return {"arrangements": arrangements, "contrasts": contrasts}
+    branched = [contrast("all_in_one", 1.25, "helps"), contrast("alone", 1.75, "no evidence")]
+    branched = [entry | {"ours": "branched"} for entry in branched]
+    return {"arrangements": arrangements, "contrasts": contrasts, "branched": branched}
 
 
 def make_relation(tasks: Sequence[str] = TASKS, most: int = 3, size: float = 0.02) -> Study:

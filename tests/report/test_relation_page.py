@@ -92,6 +92,25 @@ def test_arrangements_and_contrasts_have_the_numbers_of_the_file(relation: Study
     assert [row[0][0] for row in versus][2] == "random (mean of 2)"
 
 
+def test_one_network_with_branches_has_a_table_of_its_own(relation: Study) -> None:
+    page = page_of(relation)
+    assert "The branched network against the others" in page.text
+    relation["check"]["branched"] = []
+    assert "The branched network against the others" not in page_of(relation).text
+
+
+def test_a_budget_is_told_with_what_groups_cost(relation: Study) -> None:
+    assert "a budget of" not in page_of(relation).text
+    words = "2.5 times the parameters of one network for all tasks"
+    heads = dict.fromkeys(relation["tasks"], 0.05) | {"age": 0.1}
+    relation["budget"] = {
+        "limit": 2.5, "in": "parameters", "words": words, "network": 0.6, "tasks": heads
+    }  # fmt: skip
+    said = page_of(relation).text
+    assert f"a budget of {words}" in said
+    assert "a group costs 0.600 and 0.050 to 0.100 for each task in it" in said
+
+
 def test_every_task_has_its_gain_in_every_arrangement(relation: Study) -> None:
     tables = page_of(relation).tables
     heading, *rows = next(table for table in tables if table[0][1][0].startswith("alone"))

@@ -34,7 +34,9 @@ BASE = {
     "reference": {"progression": 60.0, "high": 0.7},
     "equal_time": 2,
 }
-TIMES = ("seconds", "step_seconds", "evaluation_seconds", "peak_memory_mb", "load")
+TIMES = (
+    "seconds", "step_seconds", "evaluation_seconds", "inference_seconds", "peak_memory_mb", "load",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

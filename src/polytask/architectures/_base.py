@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
+from polytask.architectures._growth import Kept, Recipe, check_factor, grown, noting, settle
 from polytask.architectures._heads import Output
 from polytask.architectures._per_task import PerTask, module_key
 from polytask.errors import UserError, unknown
@@ -51,6 +52,10 @@ class Architecture(nn.Module):
             tasks share parameters and yet have none.
         silent_at_start: patterns of parameters whose gradient is zero in the first step, because
             an identity initialisation stands behind them.
+        no_new_task: why `add_task` is refused, for architectures in which a further task changes
+            what the others answer.
+        recipe: how it was made, for `add_task`; None where its arguments do not tell.
+        kept: what holds since a task was added.
 
     Args:
         encoder: any module with trainable parameters.
@@ -66,12 +71,25 @@ class Architecture(nn.Module):
     requires: ClassVar[str] = ""
     no_features: ClassVar[str] = ""
     silent_at_start: ClassVar[tuple[str, ...]] = ()
+    no_new_task: ClassVar[str] = ""
+    recipe: Recipe | None
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let every constructor note how it is called: `add_task` calls it with one task more."""
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            cls.__init__ = noting(cls.__init__)  # type: ignore[method-assign]
+
+    @noting
     def __init__(
         self, encoder: nn.Module, tasks: Mapping[str, TaskLike] | Iterable[TaskLike]
     ) -> None:
         super().__init__()
-        self.outputs: dict[str, Output] = _outputs(tasks)
+        listed = tasks if isinstance(tasks, Mapping) else list(tasks)
+        self.outputs: dict[str, Output] = _outputs(listed)
+        if self.recipe is not None:
+            self.recipe.tasks = list(listed.values() if isinstance(listed, Mapping) else listed)
+        self.kept = Kept()
         self._noted = Noted()
         _check_encoder(encoder)
 
@@ -150,6 +168,86 @@ class Architecture(nn.Module):
                 container.keep(kept)
         return pruned
 
+    def add_task(
+        self,
+        task: TaskLike,
+        *,
+        freeze: bool = True,
+        lr_factor: float = 0.1,
+        head: nn.Module | None = None,
+        seed: int | None = None,
+        **options: Any,
+    ) -> None:
+        """Add a task to this model, trained or not, in place; the other tasks answer as before.
+
+        The model is as if built with all tasks: its names are the same, so its weights load into
+        one that is. What the new task has for itself (a head, and what the way of sharing gives
+        every task) is drawn from the stream of the task's name that it would have had then.
+
+        With `freeze`, outputs of the old tasks in evaluation stay the same **to the bit**, also
+        while the new one learns: no parameter of theirs learns any more, and every module that is
+        wholly theirs stays in eval mode whatever `train()` says, so running statistics of batch
+        norms do not move, and dropout is off in it. (`train()` of a submodule goes round this. And
+        for weights that need no gradient torch multiplies tokens by a linear layer without bias in
+        another way: there the first answer after freezing may differ in its last digit.)
+        Old tasks have nothing to learn then: give no targets for them, or pause them in the
+        Trainer. Without `freeze` old parameters learn at `lr_factor` times the rate, by the
+        Trainer's groups, and what an earlier addition froze learns again.
+
+        Parameters stay the same objects, submodules do not; an optimizer made before knows nothing
+        of the new ones. A Trainer of all tasks is to be made anew. Parts that start from the
+        weights of the encoder (`fresh=False`) start from those it has now.
+
+        Args:
+            task: the new task.
+            freeze: see above.
+            lr_factor: without `freeze`, in (0, 1].
+            head: module to use as its head.
+            seed: of another stream than the model was drawn from.
+            options: arguments of the architecture that are to be others than before, such as
+                `groups` of `Branched`.
+
+        Raises:
+            UserError: a task of that name is there; options as when it is built; an
+                architecture in which the others could not answer as before. Then nothing changed.
+
+        """
+        name = getattr(task, "name", None)
+        if name in self.outputs:
+            raise UserError(f"the task {name!r} is there already. Give the new one another name.")
+        _outputs([task])
+        factor = check_factor(lr_factor)
+        twin, names, old = grown(self, task, head, seed, options)
+        settle(self, twin, names, old, freeze, factor)
+
+    def options_with(self, task: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """For `add_task`: arguments that leave old tasks where they are, once `task` is there.
+
+        `options` are those that it would be built with otherwise.
+        """
+        return {}
+
+    def names_in(self, larger: Architecture) -> dict[str, str]:
+        """For `add_task`: names in the larger model of what is called otherwise in this one."""
+        return {}
+
+    def keep_apart(self, task: str, before: Mapping[str, Tensor]) -> Collection[str]:
+        """For `add_task`, called on the larger model: let the old tasks take nothing of `task`.
+
+        Parameters of unchanged shape have their old values by then; `before` holds all old ones.
+        Answers the names of the parameters that it has set.
+        """
+        return ()
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, but for what `add_task` has frozen, which stays in eval mode."""
+        super().train(mode)
+        if self.kept.still:
+            for name, part in self.named_modules():
+                if name in self.kept.still:
+                    part.training = False
+        return self
+
     def term(self, name: str, value: Tensor) -> None:
         """For `compute`: add a term, already weighted, to the objective of this forward pass.
 
@@ -200,6 +298,30 @@ class Architecture(nn.Module):
         For architectures that follow a schedule or project their parameters; others do nothing.
         """
 
+    def observe(self, losses: Mapping[str, float]) -> None:
+        """To call with the tasks' losses of every batch; the Trainer does so.
+
+        For architectures that go by how well tasks are learned; others do nothing.
+        """
+
+    def parallel_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """Corresponding parameters of the tasks' networks: by name, one a task, in their order.
+
+        For architectures with one network a task, whose weights can be tied; heads are not
+        among them. Raises `UserError` in all others.
+        """
+        raise UserError(
+            f"{type(self).__name__} has no network a task, so no weights of tasks correspond. "
+            "Choose one that has: single_task, soft_sharing, cross_stitch, nddr or sluice."
+        )
+
+    def regularization(self) -> dict[str, Any]:
+        """What terms of the weights find in them, by the name of the term: plain values.
+
+        Empty without such terms.
+        """
+        return {}
+
     def rate_factors(self) -> dict[str, float]:
         """Parameters, by name, whose learning rate is a multiple of the optimizer's.
 
@@ -233,8 +355,10 @@ def without(module: M, parameters: Collection[str]) -> M:
         names = [name for name in own if path and name.startswith(f"{path}.")]
         if names and all(name in parameters for name in names):
             gone.append(part)
-    # deepcopy takes a copy that it finds in its memo.
-    copied: M = copy.deepcopy(module, {id(part): None for part in gone})
+    # deepcopy takes a copy that it finds in its memo. How it was made stays whole.
+    memo: dict[int, Any] = {id(part): None for part in gone}
+    made = getattr(module, "recipe", None)
+    copied: M = copy.deepcopy(module, memo | ({} if made is None else {id(made): made}))
     return copied
 
 

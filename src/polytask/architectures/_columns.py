@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from polytask.architectures._base import Architecture, Features, TaskLike
+from polytask.architectures._base import Features, TaskLike
 from polytask.architectures._experts import as_features, node, nodes
 from polytask.architectures._heads import as_new, build_heads
 from polytask.architectures._init import copies, draw_seed, seeded
@@ -17,6 +17,7 @@ from polytask.architectures._inputs import representation_width
 from polytask.architectures._layout import Context
 from polytask.architectures._options import chosen_stages
 from polytask.architectures._per_task import module_key
+from polytask.architectures._regularized import Regularized, parallel
 from polytask.architectures._represent import leave
 from polytask.architectures.stages import (
     Staged,
@@ -42,7 +43,7 @@ class ByTask(nn.Module):
         return self._modules[module_key(task)]
 
 
-class Columns(Architecture):
+class Columns(Regularized):
     """Base of architectures in which columns meet at joints; a subclass says what a joint is.
 
     Column t is the copy of the encoder that `SingleTask` gives task t. After the stages `joined`
@@ -65,6 +66,7 @@ class Columns(Architecture):
         head_hidden: Sequence[int],
         heads: Mapping[str, nn.Module] | None,
         example: Any,
+        regularize: Sequence[Any] = (),
     ) -> None:
         super().__init__(encoder, tasks)
         encoder = adapted(encoder)
@@ -89,6 +91,7 @@ class Columns(Architecture):
             seed=self.seed,
             channel_dim=self.channel_dim,
         )
+        self.tie(regularize, encoder)
 
     @abstractmethod
     def unit(self, stage: int, column: int) -> nn.Module:
@@ -143,9 +146,25 @@ class Columns(Architecture):
         """Whether `gather` reads more than the last features."""
         return False
 
+    def keep_apart(self, task: str, before: Mapping[str, Tensor]) -> Collection[str]:
+        """Old columns take nothing of the new one, at first; it takes of all as at construction."""
+        found = []
+        for stage in self.joined:
+            for place, old in enumerate(self.every):
+                name = f"joints.{stage}.{module_key(old)}.alpha"
+                if old == task:
+                    continue
+                self.joint(stage)[old].start_without(place, before.get(name))
+                found.append(name)
+        return found
+
     def stage_widths(self, example: Any) -> tuple[int, ...]:
         """Channels after every stage of a column."""
         return stage_widths(self.column(self.every[0]), example)
+
+    def parallel_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """Those of the columns; a pruned model has the columns of its own tasks among them."""
+        return parallel([self.column(task) for task in self.outputs])
 
     def column(self, task: str) -> Staged:
         """The network of one task."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from polytask.architectures._per_task import PerTask
-from polytask.architectures._soft_terms import unfolded
+from polytask.optimization.regularization._terms import unfolded
 
 
 class Factorised(nn.Module):

@@ -64,6 +64,9 @@ class FixedRoutes(Architecture):
     """
 
     shares = "the stages that several tasks run"
+    no_new_task = (
+        "its routes were found for the tasks it has. Train all tasks anew, or use adapters."
+    )
     no_features = (
         "tasks that have left a stage out read the next ones with features of their own, so the "
         "features that form a cut are those of one task each"

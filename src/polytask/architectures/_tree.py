@@ -127,6 +127,30 @@ class TreeNetwork(Architecture):
                 users.update({name: who for name in users if name.startswith(prefix)})
         return users
 
+    def names_in(self, larger: Architecture) -> dict[str, str]:
+        """Groups are numbered by the names of their tasks, so a further task moves them."""
+        assert isinstance(larger, TreeNetwork)
+        if not hasattr(larger, "levels"):
+            raise UserError(
+                "this tree was planted with parts of another model, so it cannot be built with one "
+                "task more. Build branched with tree=, load the weights, and add the task there."
+            )
+        names: dict[str, str] = {}
+        for level, groups in enumerate(self.levels):
+            for number in range(len(groups)):
+                places = {larger._group_of(level, t) for t in self._members(level, number)}
+                prefix = f"parts.{level}.{number}."
+                if len(places) != 1:
+                    raise UserError(
+                        f"the groups of level {level} divide {self._members(level, number)}, which "
+                        "share a part; say groups in which tasks stay together."
+                    )
+                (place,) = places
+                tensors = (*self.named_parameters(), *self.named_buffers())
+                for name in (n for n, _ in tensors if n.startswith(prefix)):
+                    names[name] = f"parts.{level}.{place}.{name[len(prefix) :]}"
+        return names
+
     def _members(self, level: int, group: int) -> tuple[str, ...]:
         """The tasks of a group, in the order of the model; some may have been pruned."""
         return tuple(task for task in self.task_names if task in self.levels[level][group])

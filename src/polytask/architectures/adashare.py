@@ -101,6 +101,10 @@ class AdaShare(Architecture):
     paper = "Sun et al. 2020"
     shares = "the whole encoder; every task learns which stages it skips"
     requires = "stages that keep the shape of their features; without any it is hard sharing"
+    no_new_task = (
+        "which stages tasks run is searched for in one training from its start to its end, and a "
+        "second one would search for the old tasks again. Train all tasks anew, or use adapters."
+    )
     no_features = (
         "from the first stage under decision on every task has features of its own, which shared "
         "stages read, so the features that form a cut are those of one task each"

@@ -78,6 +78,10 @@ class Cascaded(Architecture):
     paper = "Hashimoto 2017; Sanh 2019"
     shares = "the stages up to the lower task's; later tasks read earlier answers"
     requires = "several stages; with one, tasks differ by the labels they read"
+    no_new_task = (
+        "at which stage a task reads follows from the number of tasks, and later ones read the "
+        "labels of earlier ones. multi_depth has depths of one's own and takes one more."
+    )
     no_features = (
         "a task's answer is read by the later ones, so the only features on every path are the "
         "answers themselves, where no two tasks meet"

@@ -58,9 +58,10 @@ class CrossStitch(Columns):
         head_hidden: widths of hidden layers of every default head; none is one linear layer.
         heads: modules to use as heads of the tasks they name.
         example: one batch of inputs, for a dry run where widths of stages are not declared.
+        regularize: terms of the columns' weights, see `SingleTask`.
 
     Raises:
-        UserError: as `HardSharing`; options out of range, or stages that do not exist. In
+        UserError: as `SingleTask`; options out of range, or stages that do not exist. In
             `forward`: a stage that answers other channels than declared.
 
     """
@@ -81,6 +82,7 @@ class CrossStitch(Columns):
         head_hidden: Sequence[int] = (),
         heads: Mapping[str, nn.Module] | None = None,
         example: Any = None,
+        regularize: Sequence[Any] = (),
     ) -> None:
         self.keep = share_kept("keep", keep)
         self.alpha_rate = rate("alpha_rate", alpha_rate)
@@ -92,6 +94,7 @@ class CrossStitch(Columns):
             head_hidden=head_hidden,
             heads=heads,
             example=example,
+            regularize=regularize,
         )
         self.widths: tuple[int, ...] = ()
         if per_channel and self.joined:
@@ -144,6 +147,18 @@ class _Row(nn.Module):
         self.stage = stage
         self.width = width
         self.channel_dim = channel_dim
+
+    @torch.no_grad()
+    def start_without(self, column: int, before: Tensor | None) -> None:
+        """Take nothing of the last column, and of the others what was taken `before`.
+
+        None: there was one column alone, number `column`.
+        """
+        self.alpha.zero_()
+        if before is None:
+            self.alpha[column] = 1
+        else:
+            self.alpha[:-1] = before
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """The mixture of the columns' features."""

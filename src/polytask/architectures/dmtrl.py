@@ -88,6 +88,10 @@ class DMTRL(Architecture):
     paper = "Yang & Hospedales 2017"
     shares = "factors of every layer's weights"
     requires = "linear or convolutional layers inside stages"
+    no_new_task = (
+        "the weights of all tasks are factors of one tensor, which has a rank for as many as there "
+        "are. Build a model of all tasks, with networks= trained alone, or soft_sharing."
+    )
     no_features = (
         "every task has weights of its own at every layer, made of factors that all share, so the "
         "tasks' gradients meet at those factors and at no features"

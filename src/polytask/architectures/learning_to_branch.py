@@ -108,6 +108,11 @@ class LearningToBranch(Architecture):
     paper = "Guo et al. 2020"
     shares = "in training all candidates of every stage; then a learned tree"
     requires = "several stages to part at; one stage is shared or not"
+    no_new_task = (
+        "the tree is searched for in one training from its start to its end, and a second one "
+        "would search for the old tasks again. Build branched with tree= the one found, whose "
+        "weights are drawn anew, and add the task there."
+    )
 
     def __init__(
         self,

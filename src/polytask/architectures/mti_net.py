@@ -81,6 +81,10 @@ class MTINet(Architecture):
     paper = "Vandenhende 2020"
     shares = "the encoder, and every task's features at several scales"
     requires = "best stages of several resolutions and tasks with a label at every place"
+    no_new_task = (
+        "every task reads messages of all the others at every scale. Train all tasks anew, or use "
+        "adapters or mtan, where tasks do not read each other."
+    )
 
     def __init__(
         self,

@@ -113,6 +113,13 @@ class MultiDepth(Architecture):
         check_representation(self.encoder, h, self.widths[depth])
         return h
 
+    def options_with(self, task: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Old tasks read where they did; a new one as deep as the deepest, unless said."""
+        given = options.get("depths")
+        chosen = given.get(task) if isinstance(given, Mapping) else None
+        depth = max(self.depths.values()) if chosen is None else chosen
+        return {"depths": {**self.depths, task: depth}}
+
     def shared_parameters(self) -> dict[str, tuple[str, ...]]:
         """A stage belongs to the tasks that read after it or deeper."""
         users = super().shared_parameters()

@@ -69,9 +69,10 @@ class NDDR(Columns):
         head_hidden: widths of hidden layers of every default head; none is one linear layer.
         heads: modules to use as heads of the tasks they name.
         example: one batch of inputs, for a dry run where widths of stages are not declared.
+        regularize: terms of the columns' weights, see `SingleTask`.
 
     Raises:
-        UserError: as `HardSharing`; options out of range, or stages that do not exist. In
+        UserError: as `SingleTask`; options out of range, or stages that do not exist. In
             `forward`: a stage that answers other channels than declared, or a shortcut between
             features whose places do not correspond.
 
@@ -80,6 +81,10 @@ class NDDR(Columns):
     paper = "Gao 2019"
     shares = "learned fusions of all tasks' features"
     requires = "stages of known width"
+    no_new_task = (
+        "its maps read the features of all columns in one product, where one column more changes "
+        "the rounding, and its norms count all. cross_stitch mixes columns too and takes one more."
+    )
 
     def __init__(
         self,
@@ -95,6 +100,7 @@ class NDDR(Columns):
         head_hidden: Sequence[int] = (),
         heads: Mapping[str, nn.Module] | None = None,
         example: Any = None,
+        regularize: Sequence[Any] = (),
     ) -> None:
         self.keep = share_kept("keep", keep)
         self.nddr_rate = rate("nddr_rate", nddr_rate)
@@ -107,6 +113,7 @@ class NDDR(Columns):
             head_hidden=head_hidden,
             heads=heads,
             example=example,
+            regularize=regularize,
         )
         self.widths = self.stage_widths(example) if self.joined or shortcut else ()
         self.join(encoder)

@@ -82,6 +82,10 @@ class PADNet(Architecture):
     paper = "Xu 2018"
     shares = "the encoder, and every task's features by gated messages"
     requires = "best maps [N, C, H, W] and tasks with a label at every place"
+    no_new_task = (
+        "every task reads messages of all the others. Train all tasks anew, or use adapters or "
+        "mtan, where tasks do not read each other."
+    )
 
     def __init__(
         self,

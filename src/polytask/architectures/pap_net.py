@@ -74,6 +74,10 @@ class PAPNet(Architecture):
     paper = "Zhang 2019"
     shares = "the encoder, and which places are alike"
     requires = "maps [N, C, H, W] or tokens; best tasks with a label at every place"
+    no_new_task = (
+        "every task reads a mean of all tasks' affinities. Train all tasks anew, or use adapters "
+        "or mtan, where tasks do not read each other."
+    )
 
     def __init__(
         self,

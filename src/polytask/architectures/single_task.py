@@ -7,16 +7,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from polytask.architectures._base import Architecture, Features, TaskLike
+from polytask.architectures._base import Features, TaskLike
 from polytask.architectures._heads import build_heads
 from polytask.architectures._init import copies, draw_seed
 from polytask.architectures._inputs import channel_dim_of, representation_width
 from polytask.architectures._per_task import PerTask
+from polytask.architectures._regularized import Regularized, parallel
 from polytask.architectures._represent import represent
 from polytask.architectures.stages import adapted
 
 
-class SingleTask(Architecture):
+class SingleTask(Regularized):
     """One independent network per task: nothing is shared, what sharing is judged against.
 
     Every task has its own copy of the encoder and its own head; `features` are None. Cost of
@@ -28,6 +29,11 @@ class SingleTask(Architecture):
     attribute `copied`. A lone task has nothing to differ from: its encoder starts from the
     weights of `encoder`, so the network is the same as `HardSharing` of that one task.
 
+    `regularize` adds terms that hold the networks together, or apart, to the losses: a list of
+    names, or of mappings as in `[l2, {trace_norm: {strength: 0.1}}]`, see
+    `polytask.optimization.regularization`. Most suppose that units correspond, which they do in
+    networks that start alike: `fresh=False`.
+
     Args:
         encoder: any module that answers one tensor [N, d], or [N, C, H, W].
         tasks: tasks by name, or in a list.
@@ -35,9 +41,10 @@ class SingleTask(Architecture):
         heads: modules to use as heads of the tasks they name.
         example: one batch of inputs, as the model will get it, for a dry run of the encoder.
         fresh: False starts every copy from the weights of `encoder`: for a pretrained one.
+        regularize: terms of the networks' weights, see above.
 
     Raises:
-        UserError: as `HardSharing`.
+        UserError: as `HardSharing`; terms that do not exist, or that read no weight.
 
     """
 
@@ -51,6 +58,7 @@ class SingleTask(Architecture):
         heads: Mapping[str, nn.Module] | None = None,
         example: Any = None,
         fresh: bool = True,
+        regularize: Sequence[Any] = (),
     ) -> None:
         super().__init__(encoder, tasks)
         encoder = adapted(encoder)
@@ -67,6 +75,11 @@ class SingleTask(Architecture):
             seed=seed,
             channel_dim=channel_dim_of(encoder),
         )
+        self.tie(regularize, encoder)
+
+    def parallel_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """Those of the encoders."""
+        return parallel([self.encoders[task] for task in self.outputs])
 
     def compute(self, x: Any, tasks: tuple[str, ...]) -> tuple[dict[str, Tensor], Features]:
         """The networks of these tasks, one after the other."""

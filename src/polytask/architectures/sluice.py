@@ -87,9 +87,10 @@ class Sluice(Columns):
         head_hidden: widths of hidden layers of every default head; none is one linear layer.
         heads: modules to use as heads of the tasks they name.
         example: one batch of inputs, for a dry run where widths of stages are not declared.
+        regularize: terms of the columns' weights, see `SingleTask`.
 
     Raises:
-        UserError: as `HardSharing`; options out of range, or stages that do not exist; a joined
+        UserError: as `SingleTask`; options out of range, or stages that do not exist; a joined
             stage with an odd number of channels; a penalty without a layer it could read. In
             `forward`: a stage that answers other channels than declared, or layers whose places
             do not correspond.
@@ -115,6 +116,7 @@ class Sluice(Columns):
         head_hidden: Sequence[int] = (),
         heads: Mapping[str, nn.Module] | None = None,
         example: Any = None,
+        regularize: Sequence[Any] = (),
     ) -> None:
         if init not in INITS:
             raise unknown("init of alpha", init, INITS)
@@ -133,6 +135,7 @@ class Sluice(Columns):
             head_hidden=head_hidden,
             heads=heads,
             example=example,
+            regularize=regularize,
         )
         skip = skip and self.depth > 1
         known = bool(self.joined) or skip
@@ -206,6 +209,19 @@ class _Halves(nn.Module):
         self.stage = stage
         self.width = width
         self.channel_dim = channel_dim
+
+    @torch.no_grad()
+    def start_without(self, column: int, before: Tensor | None) -> None:
+        """Take nothing of the last column, and of the others what was taken `before`.
+
+        None: there was one column alone, number `column`.
+        """
+        self.alpha.zero_()
+        if before is not None:
+            self.alpha[:, :-2] = before
+            return
+        for half in (0, 1):
+            self.alpha[half, 2 * column + half] = 1
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """The mixed features of the column."""

@@ -2,60 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from polytask.architectures._base import TaskLike
-from polytask.architectures._heads import as_new
 from polytask.architectures._options import chosen_stages, number
-from polytask.architectures._soft_terms import (
-    nuclear_norm,
-    shrunk,
-    spread,
-    towards_mean,
-    tucker_norm,
-)
-from polytask.architectures._tensor_normal import TensorNormal
 from polytask.architectures.single_task import SingleTask
 from polytask.architectures.stages import as_stages
 from polytask.errors import UserError, unknown
+from polytask.optimization.regularization import Regularizer
+from polytask.optimization.regularization.l2 import L2
+from polytask.optimization.regularization.mrn import MRN
+from polytask.optimization.regularization.trace_norm import TraceNorm
+from polytask.optimization.regularization.tucker import Tucker
 
 TERMS = ("l2", "trace_norm", "tucker", "mrn")
-PROXIMAL = ("l2", "trace_norm")
-MODES = {"task": (0,), "all": (0, 1, 2)}
+PROXIMAL: dict[str, type[L2 | TraceNorm]] = {"l2": L2, "trace_norm": TraceNorm}
 
 
 class SoftSharing(SingleTask):
     """Soft parameter sharing: one network a task, whose weights a term holds together.
 
     Every task has its own copy of the encoder, as in `SingleTask`; nothing is shared but a term
-    of the weights, added to the tasks' losses. For the weight W_i of network i, and each weight
-    by itself:
+    of the weights, added to the tasks' losses, for each weight by itself: the regularizer of that
+    name in `polytask.optimization.regularization`, which says more.
 
-    "l2": strength/2 sum over pairs ||W_i - W_j||^2 = strength/2 K sum_i ||W_i - mean||^2, as L.
-    Duong et al., "Low Resource Dependency Parsing: Cross-lingual Parameter Sharing in a Neural
-    Network Parser", ACL 2015, https://aclanthology.org/P15-2139, for two languages. All
-    parameters are tied, biases and norms too. A strength without bound is hard sharing.
+    "l2": strength/2 sum over pairs ||W_i - W_j||^2. L. Duong et al., "Low Resource Dependency
+    Parsing: Cross-lingual Parameter Sharing in a Neural Network Parser", ACL 2015,
+    https://aclanthology.org/P15-2139. All parameters are tied, biases and norms too. A strength
+    without bound is hard sharing.
 
     "trace_norm": strength times the nuclear norm of the K weights as the columns of a matrix;
     "tucker": strength times the mean of the nuclear norms of all unfoldings of the tensor they
-    make (the paper sums them with weights; here all weigh the same, and 1 together). Y. Yang &
-    T. Hospedales, "Trace Norm Regularised Deep Multi-Task Learning", ICLR workshop 2017,
-    https://arxiv.org/abs/1606.04038. Weights of two and more dimensions are tied.
+    make. Y. Yang & T. Hospedales, "Trace Norm Regularised Deep Multi-Task Learning", ICLR workshop
+    2017, https://arxiv.org/abs/1606.04038. Weights of two and more dimensions are tied.
 
-    "mrn": strength/2 vec(W)^T (S_task x S_outputs x S_inputs)^-1 vec(W), of the same weights, the
-    positions of a kernel counted with its inputs. M. Long et al., "Learning Multiple Tasks with
-    Multilinear Relationship Networks", NeurIPS 2017, https://arxiv.org/abs/1506.02117.
-    Covariances start as the identity (then it is a ridge) and are estimated from the weights
-    every `every` steps, each given the others (flip-flop). Each is scaled to mean variance 1, and
-    `epsilon` is added to the diagonal before that is restored. The paper estimates all three; its
-    published code the task covariance alone, as `covariance="task"` does here. That code adds
-    1e-5 and, in its inverse, leaves what is below .1 as it is, so that directions in which tasks
-    hardly differ are hardly penalised, against the prior; here it is the plain inverse with an
-    `epsilon` of .1. It also caps the trace at 3000 where it is fixed here.
+    "mrn": strength/2 vec(W)^T (S_task x S_outputs x S_inputs)^-1 vec(W), of the same weights. M.
+    Long et al., "Learning Multiple Tasks with Multilinear Relationship Networks", NeurIPS 2017,
+    https://arxiv.org/abs/1506.02117.
+
+    `regularize` takes more terms, of these and other kinds, each with a strength of its own; with
+    `strength` 0 they are the only ones.
 
     **How they start.** From the weights of `encoder`, all the same: units of networks drawn apart
     do not correspond, and tying them pulls all to a mean that is close to 0. `fresh=True` draws
@@ -87,7 +77,7 @@ class SoftSharing(SingleTask):
         every: steps between two estimates of them.
         epsilon: least variance along any direction in units of the mean, about; above 0.
         fresh: whether networks are drawn apart.
-        head_hidden, heads, example: as in `SingleTask`.
+        head_hidden, heads, example, regularize: as in `SingleTask`.
 
     Raises:
         UserError: as `SingleTask`; options out of range, a term that ties no weight, or one
@@ -113,106 +103,49 @@ class SoftSharing(SingleTask):
         head_hidden: Sequence[int] = (),
         heads: Mapping[str, nn.Module] | None = None,
         example: Any = None,
+        regularize: Sequence[Any] = (),
     ) -> None:
         super().__init__(encoder, tasks, head_hidden, heads, example, fresh)
-        _check_options(term, prox, covariance, every)
-        epsilon = number("epsilon", epsilon, zero=False, hint="0.1 is a good one")
-        self.strength = number("strength", strength, zero=True, hint="0 is no term")
-        self.kind, self.prox, self.every = term, prox, every
+        made = _made(term, strength, prox, covariance, every, epsilon)
+        self.kind = term
         first = self.encoders[self.task_names[0]]
-        self.tied = tied_parameters(first, stages, least=1 if term == "l2" else 2)
-        several = len(self.outputs) > 1
-        self.priors = nn.ModuleList()
-        self.steps: Tensor
-        if term == "mrn" and several:
-            self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-            for stack in self._stacks():
-                prior = TensorNormal(stack.flatten(2).shape, MODES[covariance], epsilon)
-                self.priors.append(as_new(prior, encoder))
+        self.tied = tied_parameters(first, stages, least=made.least)
+        self.reached = tied_parameters(first, stages, least=0)
+        own = [made] if made.strength else []
+        self.tie([*own, *regularize], encoder)
 
-    def penalties(self) -> dict[str, Tensor]:
-        """The term, by its name, unless it is taken by proximal steps."""
-        noted = super().penalties()
-        if self.prox or not self.strength or len(self.outputs) < 2:
-            return noted
-        values = [
-            self._value(stack, number)
-            for number, stack in enumerate(self._stacks())
-            if stack.requires_grad
-        ]
-        if not values:
-            return noted
-        return noted | {self.kind: self.strength * torch.stack(values).sum()}
+    def parallel_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """Those of the encoders, in the chosen stages."""
+        found = super().parallel_parameters()
+        return {name: found[name] for name in self.reached if name in found}
 
-    @torch.no_grad()
-    def after_step(self, lr: float) -> None:
-        """The proximal step, or the next estimate of the covariances when it is due."""
-        if self.prox and self.strength and len(self.outputs) > 1:
-            threshold = lr * self.strength
-            for parameters in self._tied():
-                stack = torch.stack(parameters)
-                if self.kind == "l2":
-                    nearer = towards_mean(stack, threshold)
-                else:
-                    nearer = shrunk(stack.flatten(1), threshold).view_as(stack)
-                for parameter, value in zip(parameters, nearer, strict=True):
-                    if parameter.requires_grad:
-                        parameter.copy_(value)
-        if len(self.priors):
-            self.steps += 1
-            if int(self.steps) % self.every == 0:
-                for prior, stack in zip(self.priors, self._stacks(), strict=True):
-                    assert isinstance(prior, TensorNormal)
-                    prior.update(stack.flatten(2))
+    @property
+    def priors(self) -> nn.ModuleList:
+        """For "mrn", the prior of every tied weight; empty for other terms and a lone task."""
+        prior = self._mrn()
+        return nn.ModuleList() if prior is None else prior.priors
+
+    @property
+    def steps(self) -> Tensor:
+        """For "mrn", the optimizer steps so far."""
+        prior = self._mrn()
+        return torch.zeros((), dtype=torch.int64) if prior is None else prior.steps
 
     def correlations(self) -> dict[str, Tensor]:
         """For "mrn", how the networks are related: [tasks, tasks] for every tied weight, by name.
 
         Raises `UserError` for the other terms, and for a lone task.
         """
-        if not len(self.priors):
+        prior = self._mrn()
+        if prior is None or not prior.weights:
             raise UserError(
                 f"correlations belong to the term 'mrn' of two tasks or more, found {self.kind!r} "
                 f"of {len(self.outputs)}. Build the model with term='mrn'."
             )
-        found = {}
-        for name, prior in zip(self.tied, self.priors, strict=True):
-            assert isinstance(prior, TensorNormal)
-            covariance = prior.covariance(0)
-            deviations = covariance.diagonal().sqrt()
-            found[name] = covariance / deviations / deviations[:, None]
-        return found
+        return {weight: prior.correlations(weight, self.task_names) for weight in prior.weights}
 
-    def prune(self, *tasks: str) -> Self:
-        """As of every architecture; covariances are those of the tasks that stay."""
-        pruned = super().prune(*tasks)
-        if len(pruned.outputs) < 2:
-            pruned.priors = nn.ModuleList()
-        for prior in pruned.priors:
-            assert isinstance(prior, TensorNormal)
-            prior.keep_tasks([self.task_names.index(task) for task in pruned.outputs])
-        return pruned
-
-    def _value(self, stack: Tensor, number: int) -> Tensor:
-        """The term of one weight [tasks, ...], for a strength of 1."""
-        if self.kind == "l2":
-            return spread(stack) / 2
-        if self.kind == "trace_norm":
-            return nuclear_norm(stack.flatten(1))
-        if self.kind == "tucker":
-            return tucker_norm(stack)
-        value: Tensor = self.priors[number](stack.flatten(2)) / 2
-        return value
-
-    def _tied(self) -> Iterator[list[Tensor]]:
-        """Every tied parameter, of all networks."""
-        networks = [dict(self.encoders[task].named_parameters()) for task in self.outputs]
-        for name in self.tied:
-            yield [network[name] for network in networks]
-
-    def _stacks(self) -> Iterator[Tensor]:
-        for parameters in self._tied():
-            yield torch.stack(parameters)
+    def _mrn(self) -> MRN | None:
+        return next((one for one in self.regularizers if isinstance(one, MRN)), None)
 
 
 def tied_parameters(
@@ -241,16 +174,20 @@ def tied_parameters(
     return names
 
 
-def _check_options(term: str, prox: bool, covariance: str, every: int) -> None:
-    """Raise `UserError` for options that do not exist or do not go together."""
+def _made(
+    term: str, strength: float, prox: bool, covariance: str, every: int, epsilon: float
+) -> Regularizer:
+    """The term. Raises `UserError` for options that do not exist or do not go together."""
     if term not in TERMS:
         raise unknown("term", term, TERMS)
-    if covariance not in MODES:
-        raise unknown("covariance", covariance, MODES)
-    if type(every) is not int or every < 1:
-        raise UserError(f"every must be a whole number of steps above 0, found {every!r}.")
-    if prox and term not in PROXIMAL:
+    strength = number("strength", strength, zero=True, hint="0 is no term")
+    # Its options are checked whatever the term.
+    prior = MRN(strength, covariance, every, epsilon)  # type: ignore[arg-type]
+    if term in PROXIMAL:
+        return PROXIMAL[term](strength, prox)
+    if prox:
         raise UserError(
             f"the term {term!r} has no proximal step in closed form, found prox=True. Leave it "
             f"out, or choose one of {', '.join(PROXIMAL)}."
         )
+    return prior if term == "mrn" else Tucker(strength)

@@ -29,6 +29,10 @@ VERBS = {
         "polytask.cli.relate:relate",
         "Find out which tasks should share a network, and check that it pays.",
     ),
+    "pareto": (
+        "polytask.cli.pareto:pareto",
+        "Trace the trade-offs between tasks with one model a preference.",
+    ),
     "train": (
         "polytask.cli.train:train",
         "Fit one model on a table or a registered data set, and test it.",

@@ -14,7 +14,7 @@ from typing import Any
 from polytask import registry
 from polytask.cli._config import TABLES, Settings, flag
 from polytask.cli._methods import Choice, parse
-from polytask.errors import UserError, nearest, unknown
+from polytask.errors import UserError, nearest, some, unknown
 from polytask.files import check_place
 
 KINDS = ("regression", "binary", "multiclass", "multilabel")
@@ -44,6 +44,7 @@ RULES: dict[str, Rule] = {
     "finalists": AT_LEAST_ONE,
     "rounds": AT_LEAST_ONE,
     "max_groups": AT_LEAST_ONE,
+    "points": AT_LEAST_ONE,
     "randoms": (lambda value: value >= 0, "a whole number of at least 0"),
     "workers": AT_LEAST_ONE,
     "accumulate": AT_LEAST_ONE,
@@ -52,6 +53,7 @@ RULES: dict[str, Rule] = {
     "clip_norm": POSITIVE,
     "weight_decay": NOT_NEGATIVE,
     "checkpoint_every": NOT_NEGATIVE,
+    "steps_per_epoch": AT_LEAST_ONE,
     "warmup": (lambda value: 0 <= value < 1, "a fraction from 0 to below 1"),
     "seed": NOT_NEGATIVE,
     "test_fraction": FRACTION,
@@ -77,7 +79,8 @@ def check(settings: Settings) -> Settings:
         where = settings.where(word)
         if word in RULES:
             fits, wanted = RULES[word]
-            for each in value if isinstance(value, list) else [value]:
+            several = list(value.values()) if isinstance(value, dict) else value
+            for each in several if isinstance(several, list) else [several]:
                 if not fits(each):
                     raise UserError(f"{where} should be {wanted}, found {each}")
         if word in CHOICES:
@@ -151,6 +154,11 @@ def check_data(settings: Settings) -> Choice | Path:
             return check_file(file, where)
         if file.suffix.lower() in TABLES or not _registered(name):
             raise _no_data(raw, where)
+    elif isinstance(raw, dict) and len(raw) > 1:
+        raise UserError(
+            f"{where}: expected one data set, found {len(raw)} ({some(raw, 60)}). Data sets of "
+            "their own for each task are trained on by polytask train"
+        )
     elif isinstance(raw, dict) and len(raw) == 1 and not _registered(str(next(iter(raw)))):
         raise _no_data(str(next(iter(raw))), where)
     return parse("dataset", raw, where)

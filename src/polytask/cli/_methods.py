@@ -20,6 +20,7 @@ RESERVED = {
     "dataset": (),
     "auxiliary": (),
     "estimator": (),
+    "schedule": (),
 }
 """Arguments that exist in Python but are objects, which text cannot hold."""
 

@@ -33,6 +33,10 @@ EXAMPLES = {
   polytask relate --data yeast --max-groups 3 --seeds 5 \\
     --estimators lookahead pairwise --out runs/groups
 """,
+    "pareto": """Example:
+  polytask pareto --data yeast --targets Class1 Class2 --method epo \\
+    --points 5 --seeds 5 --out runs/front
+""",
     "train": """Example:
   polytask train --data houses.csv --targets price:regression sold:binary \\
     --method pcgrad --out models/houses
@@ -137,6 +141,16 @@ Auxiliary = Annotated[
         metavar="NAME[:ARG=VALUE,...]...",
         help="Helper tasks made from the data (polytask list auxiliary), trained along and not "
         "judged. [default: none]",
+    ),
+]
+Distill = Annotated[
+    list[str] | None,
+    Parameter(
+        group=MODEL,
+        consume_multiple=MANY,
+        metavar="from=single_task [OPTION=VALUE]...",
+        help="Try everything that shares once more, taught by the networks of single tasks; form "
+        "is annealed, soft, ensemble or features. [default: none]",
     ),
 ]
 Encoder = Annotated[

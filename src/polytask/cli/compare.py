@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from polytask.cli import _options as options
 from polytask.cli._checks import check, check_data
 from polytask.cli._config import gather
+from polytask.cli._distill import teachers
 from polytask.cli._plugins import Plugins, bring
 from polytask.cli._study import carry_out
 
@@ -48,6 +49,7 @@ def compare(
     ] = None,
     encoder: options.Encoder = None,
     auxiliary: options.Auxiliary = None,
+    distill: options.Distill = None,
     statistic: options.Statistic = None,
     match_parameters: Annotated[
         bool | None,
@@ -112,5 +114,7 @@ def compare(
     """Compare ways to share and to balance, and say with evidence whether sharing helped."""
     bring(plugins)
     settings = check(gather(compare, config, locals()))
+    if "distill" in settings:
+        settings["distill"] = teachers(settings["distill"], settings.where("distill"))
     source = check_data(settings)
     carry_out("compare", settings, source, json=json)

@@ -26,6 +26,7 @@ KINDS = {
     "datasets": "dataset",
     "auxiliary": "auxiliary",
     "estimators": "estimator",
+    "schedules": "schedule",
 }
 WIDE = 110
 """Columns from which a screen has room for more than numbers."""
@@ -36,7 +37,8 @@ def listing(
         str | None,
         Parameter(
             help="methods, architectures, encoders, datasets, auxiliary (helper tasks made from "
-            "the data) or estimators (of which tasks help which); all when left out."
+            "the data), estimators (of which tasks help which) or schedules (of which task each "
+            "step trains on); all when left out."
         ),
     ] = None,
     pattern: Annotated[
@@ -58,7 +60,7 @@ def listing(
     plugins: Plugins = None,
     json: options.Json = False,
 ) -> None:
-    """List methods, architectures, encoders, data sets, helper tasks or estimators."""
+    """List methods, architectures, encoders, data sets, helper tasks, estimators or schedules."""
     if what is not None and what not in KINDS:
         raise unknown("list", what, KINDS)
     given = {"data": data, "targets": targets, "drop": drop, "encoder": encoder}
@@ -81,7 +83,7 @@ def listing(
     for word, lines in found.items():
         if lines:
             console.print(_table(word, lines, console.width, measured))
-    if what in ("architectures", "auxiliary", "estimators"):
+    if what in ("architectures", "auxiliary", "estimators", "schedules"):
         alone = architectures.details(found[what][0]) if len(found[what]) == 1 else []
         for line in [*([architectures.legend()] if measured else []), *alone]:
             console.print(line, markup=False, highlight=False)

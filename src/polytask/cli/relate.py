@@ -22,6 +22,7 @@ GROUPS = Group("Groups", sort_key=1.5)
 TREES = ("rsa", "cka")
 """Estimators that can tell where to branch."""
 ALONE = ("auto", "never")
+BUDGETS = ("networks", "parameters", "latency")
 
 
 def relate(
@@ -46,7 +47,25 @@ def relate(
     val_fraction: options.ValFraction = None,
     max_groups: Annotated[
         options.Whole,
-        Parameter(group=GROUPS, metavar="N", help="Networks at most. [default: 3]"),
+        Parameter(group=GROUPS, metavar="N", help="Networks at most. [default: 3, or the budget]"),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        Parameter(
+            group=GROUPS,
+            metavar="X",
+            help="What the networks may cost together: 2.5 networks, or 2.5 times one network for "
+            "all tasks, see --budget-in. [default: none]",
+        ),
+    ] = None,
+    budget_in: Annotated[
+        str | None,
+        Parameter(
+            group=GROUPS,
+            metavar="UNIT",
+            help="What the budget counts: networks, parameters or latency (time to predict); "
+            "1 is one network for all tasks. [default: networks]",
+        ),
     ] = None,
     estimators: Annotated[
         list[str] | None,
@@ -181,6 +200,17 @@ def check_groups(settings: Settings) -> Settings:
     if isinstance(settings.get("branches"), str) and settings["branches"] not in TREES:
         where = settings.where("branches")
         raise UserError(f"{where}: {unknown('estimator of branches', settings['branches'], TREES)}")
+    if settings.get("budget_in", BUDGETS[0]) not in BUDGETS:
+        where = settings.where("budget_in")
+        raise UserError(f"{where}: {unknown('unit', settings['budget_in'], BUDGETS)}")
+    if "budget_in" in settings and "budget" not in settings:
+        where = settings.where("budget_in")
+        raise UserError(f"{where} says what a budget counts, and there is none. Say --budget 2")
+    if "budget" in settings and not 1 <= settings["budget"] < float("inf"):
+        raise UserError(
+            f"{settings.where('budget')} should be at least 1, what one network for all tasks "
+            f"costs, found {settings['budget']!r}"
+        )
     if "alone" in settings:
         value = scalar(settings["alone"])
         if isinstance(value, bool) or not (value in ALONE or isinstance(value, int | float)):

@@ -14,6 +14,7 @@ from polytask.errors import UserError
 
 if TYPE_CHECKING:
     from polytask.report.merged import Studies
+    from polytask.report.pareto_results import Front
     from polytask.report.relation_results import Relation
     from polytask.report.results import Results
     from polytask.report.selection_results import Selection
@@ -64,7 +65,7 @@ def report(
 def _own_page(kind: str, run: Path, out: Path | None) -> tuple[Path, Results, dict[str, Any]]:
     """Write the page of a study that is no comparison: where it is, its results, what is said."""
     from polytask.report import html
-    from polytask.report.kinds import SELECTION
+    from polytask.report.kinds import PARETO, SELECTION
 
     if kind == SELECTION:
         from polytask.report.selection_results import read_selection
@@ -72,6 +73,12 @@ def _own_page(kind: str, run: Path, out: Path | None) -> tuple[Path, Results, di
         selection = read_selection(run)
         page = html.write_selection(selection, out or _folder(selection.results))
         return page, selection.results, selected(selection)
+    if kind == PARETO:
+        from polytask.report.pareto_results import read_front
+
+        front = read_front(run)
+        page = html.write_front(front, out or _folder(front.results))
+        return page, front.results, traced(front)
     from polytask.report.relation_results import read_relation
 
     relation = read_relation(run)
@@ -115,6 +122,17 @@ def related(relation: Relation) -> dict[str, Any]:
         "recommended": recommended or None,
         "estimator": relation.deciding.name if relation.deciding else None,
         "contrasts": {str(entry.get("theirs")): entry.get("word") for entry in relation.contrasts},
+    }
+
+
+def traced(front: Front) -> dict[str, Any]:
+    """What `--json` says of a front of trade-offs."""
+    return {
+        "kind": "pareto",
+        **_facts(front.results, front.failures),
+        "front": [point.name for point in front.points if point.front],
+        "steering": {task: entry.get("word") for task, entry in front.steering.items()},
+        "hypervolume": front.volume.get("mean"),
     }
 
 

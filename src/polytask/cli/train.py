@@ -1,4 +1,4 @@
-"""`polytask train`: one model of one table or data set, tested on rows it has not seen."""
+"""`polytask train`: one model of one data set or several, tested on rows it has not seen."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from polytask.cli import _options as options
 from polytask.cli._checks import check, check_data
 from polytask.cli._config import Settings, gather
 from polytask.cli._data import load
+from polytask.cli._mixture import load_sets, mixing_of, read_sizes, rows, sources_of
 from polytask.cli._plugins import Plugins, bring
 from polytask.cli._show import console, quiet_stdout, show_dataset, show_scores, spoken
 from polytask.errors import UserError
@@ -20,7 +21,7 @@ from polytask.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from polytask.data import Dataset
+    from polytask.data import Dataset, DataSets
     from polytask.tabular import FitSettings, Fitted
 
 TRAINER_WORDS = (
@@ -36,7 +37,15 @@ def train(
     ] = None,
     /,
     *,
-    data: options.Data = None,
+    data: Annotated[
+        str | None,
+        Parameter(
+            group=options.DATA,
+            metavar="NAME|FILE|{TASK: NAME|FILE, ...}",
+            help="A registered data set (polytask list datasets) or a CSV, TSV or Parquet file; or "
+            "one for each task, as in '{ner: ner.csv, pos: pos.csv}'.",
+        ),
+    ] = None,
     targets: options.Targets = None,
     drop: options.Drop = None,
     split: options.Split = None,
@@ -66,8 +75,39 @@ def train(
         options.Whole,
         Parameter(group=options.FIT, metavar="N", help="Most passes over the rows. [default: 100]"),
     ] = None,
+    schedule: Annotated[
+        str | None,
+        Parameter(
+            group=options.FIT,
+            metavar="NAME[:ARG=VALUE,...]",
+            help="Which data set's turn it is, of several: polytask list schedules. "
+            "[default: proportional]",
+        ),
+    ] = None,
+    tasks_per_step: Annotated[
+        str | None,
+        Parameter(
+            group=options.FIT,
+            metavar="N|all",
+            help="How many of several data sets a step draws from. [default: 1]",
+        ),
+    ] = None,
+    steps_per_epoch: Annotated[
+        options.Whole,
+        Parameter(
+            group=options.FIT,
+            metavar="N",
+            help="Length of an epoch on several data sets. [default: one pass over all]",
+        ),
+    ] = None,
     batch_size: Annotated[
-        options.Whole, Parameter(group=options.FIT, metavar="N", help="Rows a step. [default: 128]")
+        str | int | dict[str, int] | None,
+        Parameter(
+            group=options.FIT,
+            metavar="N|TASK=N,...",
+            converter=rows,
+            help="Rows a step; of several data sets, one number or one each. [default: 128]",
+        ),
     ] = None,
     lr: Annotated[
         float | None,
@@ -110,16 +150,21 @@ def train(
     progress: options.Progress = None,
     json: options.Json = False,
 ) -> None:
-    """Fit one model on a table or a registered data set, and test it."""
+    """Fit one model on a table or a registered data set, or one for each task, and test it."""
     bring(plugins)
-    settings = check(gather(train, config, locals()))
-    source = check_data(settings)
+    settings = check(read_sizes(gather(train, config, locals())))
+    sources = sources_of(settings)
+    source = check_data(settings) if sources is None else None
     screen = console(json=json)
     with quiet_stdout(json), spoken(settings.get("progress")):
-        dataset = load(settings, source)
+        if source is None:
+            sets = load_sets(settings, sources or {})
+            dataset = sets.dataset
+        else:
+            sets, dataset = None, load(settings, source)
         show_dataset(screen, dataset)
         folder = _folder(settings, dataset.name)
-        result = _fit(dataset, settings, folder, screen)
+        result = _fit(dataset, sets, settings, folder, screen)
         show_scores(screen, result)
         if result["taken_up"]:
             text = f"{result['taken_up']}; --no-resume trains anew"
@@ -139,26 +184,40 @@ def train(
         print(jsonlib.dumps(result, indent=2))
 
 
-def _fit(dataset: Dataset, settings: Settings, folder: Path, screen: Console) -> dict[str, Any]:
-    """Train, test and save; what `--json` prints."""
+def _fit(
+    dataset: Dataset, sets: DataSets | None, settings: Settings, folder: Path, screen: Console
+) -> dict[str, Any]:
+    """Train, test and save; what `--json` prints. `sets` are several data sets, if there are."""
     from polytask.data import make_splits
     from polytask.data.gaps import gaps
-    from polytask.tabular import fit_dataset
+    from polytask.tabular import fit_dataset, fit_sets
+    from polytask.tabular.mixed import examples_seen
 
     recipe = _recipe(settings)
     wanted = {w: settings[w] for w in ("split", "test_fraction", "val_fraction") if w in settings}
-    splits = make_splits(dataset, seed=recipe.seed, **wanted)
+    how: dict[str, Any] = {
+        "progress": settings.get("progress", True),
+        "out": folder,
+        "resume": "finished" if settings.get("resume", True) else False,
+    }
+    if sets is None:
+        splits = make_splits(dataset, seed=recipe.seed, **wanted)
+    else:
+        parts = sets.split(seed=recipe.seed, **wanted)
+        splits = sets.rows(parts)
     left_out = gaps(dataset, splits)
     for note in left_out:
         screen.print(f"note: {note}", markup=False, highlight=False)
-    fitted, history = fit_dataset(
-        dataset,
-        splits,
-        recipe,
-        progress=settings.get("progress", True),
-        out=folder,
-        resume="finished" if settings.get("resume", True) else False,
-    )
+    if sets is None:
+        fitted, history = fit_dataset(dataset, splits, recipe, **how)
+    else:
+        fitted, history = fit_sets(sets, parts, recipe, mixing_of(settings), **how)
+    for remark in history.remarks:
+        screen.print(f"note: {remark}", markup=False, highlight=False, soft_wrap=True)
+    seen = examples_seen(history)
+    if sets is not None:
+        told = ", ".join(f"{name} {number:,}" for name, number in seen.items())
+        screen.print(f"examples seen: {told}", markup=False, highlight=False, soft_wrap=True)
     if fitted.helpers:
         names = ", ".join(fitted.helpers)
         screen.print(f"trained along: {names}", markup=False, highlight=False, soft_wrap=True)
@@ -172,6 +231,7 @@ def _fit(dataset: Dataset, settings: Settings, folder: Path, screen: Console) ->
         "tasks": {name: task.to_dict() for name, task in fitted.tasks.items()},
         "helpers": {name: task.to_dict() for name, task in fitted.helpers.items()},
         "epochs": len(history.epochs),
+        "examples": seen,
         "best_epoch": history.best_epoch,
         "taken_up": history.taken_up,
         "seconds": round(history.seconds, 3),
@@ -186,6 +246,8 @@ def _recipe(settings: Settings) -> FitSettings:
 
     words = ("epochs", "batch_size", "lr", "patience", "select", "seed")
     given = {word: settings[word] for word in words if word in settings}
+    if isinstance(given.get("batch_size"), dict):
+        del given["batch_size"]  # by data set: see `mixing_of`
     for word in ("method", "architecture", "encoder"):
         if word in settings:
             given[word] = settings[word].plain()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from polytask.data.batches import Batches
     from polytask.data.catalog import dataset_card, list_datasets, load_dataset
     from polytask.data.columns import transform_frame
+    from polytask.data.data_sets import DataSets
     from polytask.data.dataset import Dataset
     from polytask.data.infer import Inference, infer_kind
     from polytask.data.mixing import Mixture
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "Batches": "batches",
+    "DataSets": "data_sets",
     "Dataset": "dataset",
     "Inference": "infer",
     "InTurn": "_mixing_turn",
@@ -49,6 +51,7 @@ _WHERE = {
 
 __all__ = [
     "Batches",
+    "DataSets",
     "Dataset",
     "InTurn",
     "Inference",

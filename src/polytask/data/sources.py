@@ -14,6 +14,7 @@ from torch import Tensor
 
 from polytask.data._mixing_join import Pair
 from polytask.data.columns import transform_frame
+from polytask.data.dataset import Dataset
 from polytask.data.preprocess import InputSpec, Preprocessor
 from polytask.data.read import read_table
 from polytask.data.table import table_dataset
@@ -97,25 +98,11 @@ def read_tables(tables: Mapping[Key, Any], kinds: Mapping[str, str | Task] | Non
             whatever `polytask.data.table_dataset` refuses.
         MissingExtraError: pandas is not installed.
     """
-    import pandas as pd
-
     if not tables:
         raise UserError("there is no table; expected at least one, by the name of its task.")
     frames = {key: _frame(given) for key, given in tables.items()}
-    names = list(dict.fromkeys(name for key in tables for name in tasks_of(key)))
-    known = dict(kinds or {})
-    columns = list(dict.fromkeys(c for frame in frames.values() for c in frame.columns))
-    wanted = {w.name: w for w in parse_targets({n: known.get(n) for n in names}, columns)}
-    labels = {column for item in wanted.values() for column in item.reads(columns)}
-    _check_columns(frames, wanted, labels)
-    parts = []
-    for key, frame in frames.items():
-        own = {c for task in tasks_of(key) for c in wanted[task].reads(list(frame.columns))}
-        kept = frame[[c for c in frame.columns if c in own or c not in labels]]
-        # As objects, whole numbers and booleans stay what they are beside rows without a label.
-        parts.append(kept.astype(dict.fromkeys(own, object)))
-    together = pd.concat(parts, ignore_index=True)
-    dataset = table_dataset(together, {name: known.get(name) for name in names}, name="tables")
+    dataset, wanted = stack_tables(frames, kinds)
+    names = list(dataset.tasks)
     preprocessor = Preprocessor.fit(dataset, np.arange(dataset.n))
     inputs = preprocessor.transform(dataset.inputs)
     tasks = {name: dataset.tasks[name].fitted(dataset.targets[name]) for name in names}
@@ -127,6 +114,36 @@ def read_tables(tables: Mapping[Key, Any], kinds: Mapping[str, str | Task] | Non
         pairs[key] = ({name: value[rows] for name, value in inputs.items()}, targets)
         low += len(frame)
     return Tables(tasks, pairs, preprocessor, dataset.columns, dataset.notes, wanted)
+
+
+def stack_tables(
+    frames: Mapping[Key, pd.DataFrame], kinds: Mapping[str, Any] | None = None, **options: Any
+) -> tuple[Dataset, dict[str, Wanted]]:
+    """The rows of all tables as one data set, one table below the other, and what was asked for.
+
+    A task has labels in the rows of its own tables only. `options` are those of `table_dataset`.
+    Raises as `read_tables` does.
+    """
+    import pandas as pd
+
+    names = list(dict.fromkeys(name for key in frames for name in tasks_of(key)))
+    known = {name: dict(kinds or {}).get(name) for name in names}
+    columns = list(dict.fromkeys(c for frame in frames.values() for c in frame.columns))
+    for key, frame in frames.items():
+        for task in tasks_of(key):
+            if task not in columns and not isinstance(known[task], Task):
+                raise _no_target(key, task, list(frame.columns))
+    wanted = {w.name: w for w in parse_targets(known, columns)}
+    labels = {column for item in wanted.values() for column in item.reads(columns)}
+    _check_columns(frames, wanted, labels)
+    parts = []
+    for key, frame in frames.items():
+        own = {c for task in tasks_of(key) for c in wanted[task].reads(list(frame.columns))}
+        kept = frame[[c for c in frame.columns if c in own or c not in labels]]
+        # As objects, whole numbers and booleans stay what they are beside rows without a label.
+        parts.append(kept.astype(dict.fromkeys(own, object)))
+    together = pd.concat(parts, ignore_index=True)
+    return table_dataset(together, known, **{"name": "tables", **options}), wanted
 
 
 def is_table(given: Any) -> bool:
@@ -176,15 +193,20 @@ def _check_columns(
         for task in tasks_of(key):
             absent = [column for column in wanted[task].reads(have) if column not in have]
             if absent:
-                close = nearest(absent[0], have)
-                hint = f" Did you mean {close!r}?" if close else ""
-                raise UserError(
-                    f"the table of {name_of(key)!r} has no column {absent[0]!r}, which is its "
-                    f"target; found {some(have)}.{hint}"
-                )
+                raise _no_target(key, absent[0], have)
         if lacking := [column for column in all_inputs if column not in have]:
             raise UserError(
                 f"the table of {name_of(key)!r} lacks {some(map(repr, lacking), 80)}, which other "
                 f"tables have as input; found {some(have)}. One network reads all of them: rename "
                 "the columns, leave out those that some tables lack, or add them with empty cells."
             )
+
+
+def _no_target(key: Key, column: str, have: list[str]) -> UserError:
+    """The error for a table without the column of its task."""
+    close = nearest(column, have)
+    hint = f"; did you mean {close!r}?" if close else "."
+    return UserError(
+        f"the table of {name_of(key)!r} has no column {column!r}, which is its target, but "
+        f"{some(have)}{hint}"
+    )

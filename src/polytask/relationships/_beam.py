@@ -5,16 +5,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.relationships._selection import Array
+from polytask.relationships._columns import Array
 
 Members = NDArray[np.bool_]
 
 WIDTH = 48
 """Partial answers that the search keeps."""
+ANSWERS = 8
+"""Whole ones that it returns."""
 
 
-def beam_groups(values: Array, alone: Array, most: int) -> Members:
-    """Groups worth a look, [n, T]: of the beam, their neighbours, and each task's best companions.
+def beam_groups(values: Array, alone: Array, most: int) -> tuple[Members, list[Members]]:
+    """Groups worth a look, [n, T], and the best few answers that have each task once, [k, T].
+
+    The former are all groups of the beam, their neighbours, and each task's best companions.
 
     The tasks are placed one by one, those with the strongest ties first, into one of the groups
     begun or a new one; the partial answers with the largest sums of values go on.
@@ -39,12 +43,13 @@ def beam_groups(values: Array, alone: Array, most: int) -> Members:
         rows = np.arange(len(keep))
         totals[rows, place] = added[parent, place]
         states[rows, place, task] = True
+    answers = [state[state.any(1)] for state in states[:ANSWERS]]
     found = states.reshape(-1, size)
     found = np.unique(found[found.any(1)], axis=0)
     eye = np.eye(size, dtype=bool)
     every = np.ones((1, size), dtype=bool)
     parts = [found, neighbours(found), _companions(values), every, eye]
-    return np.unique(np.concatenate(parts), axis=0)
+    return np.unique(np.concatenate(parts), axis=0), answers
 
 
 def neighbours(groups: Members) -> Members:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.relationships._selection import Array, Places
+from polytask.relationships._columns import Array, Places
 
 ENTRIES = 4_000_000
 """Members of all small groups together, at most."""

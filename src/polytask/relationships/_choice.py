@@ -10,15 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.errors import UserError, count
-from polytask.relationships._selection import (
-    LAST,
-    Array,
-    Places,
-    Table,
-    affordable,
-    exchange,
-    select,
-)
+from polytask.relationships._columns import Array, Places, Table
+from polytask.relationships._selection import LAST, affordable, exchange, select
 
 Members = NDArray[np.bool_]
 
@@ -78,7 +71,7 @@ def choose(
         most: columns at most; None for no limit.
         budget: total cost at most; None for no limit.
         looked_at: what the columns are, for messages: all that are known, or those tried.
-        last: columns that the last step of the search gets at most.
+        last: columns that the last step of the search gets at most; 0 leaves it out.
 
     Raises:
         UserError: a task without a column, or limits that no answer keeps.
@@ -92,7 +85,7 @@ def choose(
         )
     limit = min(most or len(tasks), len(tasks))  # each group serves a task: more are of no use
     room = math.inf if budget is None else budget + ROUNDING * max(budget, float(costs.max()))
-    start = _feasible(served, costs, most, limit, room, looked_at, budget)
+    start = _feasible(served, costs, most, limit, room, looked_at, budget, last)
     low = min(float(row[mask].min()) for row, mask in zip(gains, served, strict=True))
     spread = float(gains.max()) - low or 1.0
     gains -= low
@@ -103,7 +96,7 @@ def choose(
         # A limit on the number, no more.
         most = min(limit, int(room / costs[0]))
         table = replace(table, most=max(most, len(start)), budget=math.inf)
-    elif budget is not None:
+    elif budget is not None and last:
         # Parts of groups are cheaper than groups: the bound needs to know how many are possible.
         table = replace(table, most=max(min(limit, affordable(table, start)), len(start)))
     chosen, bound = select(table, start, last)
@@ -121,28 +114,30 @@ def _feasible(
     room: float,
     looked_at: str,
     budget: float | None,
+    last: int,
 ) -> Places:
     """Some columns that serve every task within the limits."""
     every = np.flatnonzero(served.all(0))
+    sure = "feasible" if last or len(every) else "found"  # one group for all is the cheapest
     if len(every):
         start = every[np.argmin(costs[every])][None]
     else:
         start = _cover(served, limit)
         if start is None:
-            start = _least(served, np.ones(len(costs)), len(served), None)
+            start = _least(served, np.ones(len(costs)), len(served), None, last)
         if len(start) > limit:
             raise UserError(
                 f"max_groups: no {count(limit, 'group')} of those {looked_at} can serve all tasks, "
-                f"the smallest feasible number is {len(start)}; found max_groups={most}."
+                f"the smallest {sure} number is {len(start)}; found max_groups={most}."
             )
     if costs[start].sum() <= room:
         return start
-    start = _least(served, costs, limit, start)
+    start = _least(served, costs, limit, start, last)
     least = float(costs[start].sum())
     if least > room:
         raise UserError(
             f"budget: no groups of those {looked_at} serve all tasks for {budget:g}; the smallest "
-            f"feasible budget is {least:.12g}."
+            f"{sure} budget is {least:.12g}."
         )
     return start
 
@@ -155,8 +150,8 @@ def _cover(served: Members, limit: int) -> Places | None:
     return found if served[:, found].any(1).all() else None
 
 
-def _least(served: Members, costs: Array, limit: int, start: Places | None) -> Places:
-    """The cheapest columns that serve every task."""
+def _least(served: Members, costs: Array, limit: int, start: Places | None, last: int) -> Places:
+    """The cheapest columns that serve every task; with `last` of 0, cheap ones."""
     unit = float(costs.max()) or 1.0
     gains = np.where(served, 0.0, -np.inf)
     # Costs that are all alike count columns: what is better by less than one is not better.
@@ -165,4 +160,4 @@ def _least(served: Members, costs: Array, limit: int, start: Places | None) -> P
     if start is None:
         start = _cover(served, limit)
     assert start is not None, "one column a task serves them all"
-    return select(table, start)[0]
+    return select(table, start, last)[0]

@@ -31,6 +31,12 @@ class LinearCosts:
         most = len(self.tasks)
         return most if least * most <= budget else int(budget / least + 1e-6)
 
+    def partition(self, budget: float) -> int:
+        """How many groups can be paid for that share the tasks out, each in one."""
+        left = budget - float(self.tasks.sum())
+        most = len(self.tasks)
+        return most if self.network * most <= left else int(left / self.network + 1e-6)
+
 
 def linear_costs(
     tasks: Sequence[str], network: float, each: float | Mapping[str, float] | None

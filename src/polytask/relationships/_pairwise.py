@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,15 +11,19 @@ from numpy.typing import NDArray
 
 from polytask.relationships._beam import beam_groups, neighbours
 from polytask.relationships._bound import upper_bound
-from polytask.relationships._choice import TIE, choose
+from polytask.relationships._choice import ROUNDING, TIE, choose
+from polytask.relationships._climb import climb
+from polytask.relationships._columns import Array
 from polytask.relationships._costs import LinearCosts
-from polytask.relationships._selection import FEW, LAST, Array
+from polytask.relationships._selection import LAST
 
 Members = NDArray[np.bool_]
 
 EXACT = 20
 """Tasks up to which every group is looked at."""
 PIECE = 1 << 15
+CLIMBS = 8
+"""How often, beyond, the neighbours of the best groups join those that were met."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def choose_by_pairs(
     budget: float | None,
     cost_of: Callable[[Members], Array],
 ) -> Groups:
-    """The best groups: of all there are up to 20 tasks, of those a beam search meets beyond.
+    """The best groups: of all there are up to 20 tasks, of those that a search meets beyond.
 
     Beyond, a gap counts the number of groups and, of a budget, how many groups it can pay for.
 
@@ -75,23 +80,32 @@ def choose_by_pairs(
         members: Members = (bits & 1).astype(bool)
         return _choose(tasks, pairs, members, most, budget, cost_of)
     limit = min(most or size, size)
+    room = math.inf if budget is None else budget * (1.0 + ROUNDING)
+    counts = [limit]
     if budget is not None and isinstance(cost_of, LinearCosts):
         limit = max(1, min(limit, cost_of.affordable(budget, bool(np.isfinite(pairs.alone).any()))))
-    members = beam_groups(pairs.values, pairs.alone, limit)
-    best = _choose(tasks, pairs, members, most, budget, cost_of, "tried")
-    value = _value(pairs, best.members)
-    while True:
-        near = neighbours(best.members)
-        members = np.unique(np.concatenate([members, near]), axis=0)
-        found = _choose(tasks, pairs, members, most, budget, cost_of, "tried")
-        new = _value(pairs, found.members)
+        # Groups that have each task once are the cheapest; one group less leaves some to spare.
+        apart = cost_of.partition(budget)
+        counts = sorted({min(max(1, n), limit) for n in (limit, apart, apart - 1)})
+    met = [beam_groups(pairs.values, pairs.alone, count) for count in counts]
+    members = np.unique(np.concatenate([groups for groups, _ in met]), axis=0)
+    starts = [answer for _, answers in met for answer in answers]
+    best, value = starts[0], -math.inf
+    for _ in range(CLIMBS):
+        found = _choose(tasks, pairs, members, most, budget, cost_of, "tried").members
+        for start in [found, *starts]:
+            if cost_of(start).sum() <= room and np.isfinite(_value(pairs, start)):
+                risen = climb(start, pairs.gains, cost_of, room)
+                found = max(found, risen, key=lambda groups: _value(pairs, groups))
+        new, starts = _value(pairs, found), []
         if new <= value + 1e-9 * abs(value):
             break
         best, value = found, new
-    served = pairs.gains(best.members).max(1)
+        members = np.unique(np.concatenate([members, neighbours(best)]), axis=0)
+    served = pairs.gains(best).max(1)
     bound = upper_bound(pairs.values, pairs.alone, limit, served, value)
     spread = float(np.nanmax(served) - np.nanmin(pairs.values))
-    return Groups(best.members, bound - value if bound - value > TIE * spread else 0.0)
+    return Groups(best, bound - value if bound - value > TIE * spread else 0.0)
 
 
 def _value(pairs: Pairs, members: Members) -> float:
@@ -112,6 +126,6 @@ def _choose(
     if not useful.all() and useful.any():
         members, gains = members[useful], gains[:, useful]
     # Of groups that a beam search met nothing is proved: the bound comes from elsewhere.
-    last = LAST if looked_at == "known" else FEW
+    last = LAST if looked_at == "known" else 0
     found = choose(tasks, gains, members, cost_of(members), most, budget, looked_at, last)
     return Groups(members[found.columns], found.gap)

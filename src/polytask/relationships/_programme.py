@@ -9,7 +9,7 @@ import numpy as np
 from polytask.errors import need
 
 if TYPE_CHECKING:
-    from polytask.relationships._selection import Array, Places, Table
+    from polytask.relationships._columns import Array, Places, Table
 
 SCALE = 1e3
 """HiGHS stops at an absolute difference of 1e-6 and calls 1e-7 nothing: gains are enlarged."""
@@ -18,9 +18,7 @@ WORK = 5_000_000
 the machine."""
 
 
-def programme(
-    table: Table, prices: Array, spare: Array, proof: bool = True
-) -> tuple[Places, float]:
+def programme(table: Table, prices: Array, spare: Array) -> tuple[Places, float]:
     """The best columns of a table, and what HiGHS proved that no others exceed.
 
     A variable for each column (0 or 1) and one for each entry: that the column serves the task.
@@ -30,7 +28,6 @@ def programme(
         table: the columns; some within the limits must serve every task.
         prices: of the tasks, [T].
         spare: [n].
-        proof: whether it is worth looking for long.
 
     Raises:
         MissingExtraError: scipy is not installed.
@@ -66,7 +63,7 @@ def programme(
     if np.isfinite(table.budget):
         spent = matrix(table.costs, zeros, np.arange(width), 1).tocsr()
         limits.append(LinearConstraint(spent, -np.inf, table.budget))
-    nodes = max(1, (WORK if proof else WORK // 20) // max(size, 1))
+    nodes = max(1, WORK // max(size, 1))
     found = milp(
         SCALE * np.concatenate([table.charges, -table.gains[row, column]]),
         integrality=np.concatenate([np.ones(width), np.zeros(size)]),

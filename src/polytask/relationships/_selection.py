@@ -13,78 +13,24 @@ them; HiGHS decides between those that are left.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Places = NDArray[np.intp]
+from polytask.relationships._columns import Array, Places, Table
+from polytask.relationships._prices import SLACK, Priced, descend, priced
 
-PIECE = 1 << 14
-"""Columns priced at once, so that their entries stay in the processor's cache."""
 WORKING = 8_000
 """Columns that a round of subgradient steps looks at."""
-HALVINGS = 20
 ROUNDS = 12
-STEPS = 150
 FALL = 0.02
 """Rounds end when the bound falls by less than this share of what it is above the answer."""
 FIRST = 1_500
 """Columns that HiGHS gets at first; four times as many while others may still matter."""
-FEW = 400
-"""Columns that it gets where nothing is to be proved."""
+BRIEF = 2
+"""Rounds where nothing is to be proved, and HiGHS has no say."""
 LAST = 6_000
 """Columns that HiGHS gets at most where a proof is wanted."""
-SLACK = 1e-9
-
-
-@dataclass(frozen=True)
-class Table:
-    """Columns to choose from; gains are scaled to about [0, 1]."""
-
-    gains: Array
-    """[T, n]"""
-    charges: Array
-    """[n]"""
-    costs: Array
-    """[n]"""
-    most: int
-    budget: float
-    """May be infinite."""
-    step: float = 0.0
-    """Values that differ, differ by at least this; 1 where columns are only counted."""
-
-    def part(self, places: Places) -> Table:
-        """Some of the columns."""
-        return replace(
-            self,
-            gains=self.gains[:, places],
-            charges=self.charges[places],
-            costs=self.costs[places],
-        )
-
-    def value(self, chosen: Places) -> float:
-        """What these columns are worth together; -inf where they leave out a task."""
-        if not len(chosen):
-            return -np.inf
-        return float(self.gains[:, chosen].max(1).sum() - self.charges[chosen].sum())
-
-    def wanted(self, chosen: Places) -> float:
-        """What another answer must be worth to be better than these columns."""
-        return self.value(chosen) + max(self.step - 1e-6, 0.0)
-
-
-@dataclass(frozen=True)
-class Priced:
-    """What prices of the tasks tell about a table."""
-
-    bound: float
-    """No answer is worth more."""
-    reduced: Array
-    """[n]: how far an answer that must hold the column falls below the bound, negated."""
-    taken: Array
-    """[n]: the share of every column in the relaxed answer at these prices."""
 
 
 def select(table: Table, start: Places, last: int = LAST) -> tuple[Places, float]:
@@ -93,10 +39,14 @@ def select(table: Table, start: Places, last: int = LAST) -> tuple[Places, float
     Args:
         table: the columns.
         start: some columns that serve every task within the limits.
-        last: columns that HiGHS gets at most; what is left out then shows in the bound.
+        last: columns that HiGHS gets at most; what is left out then shows in the bound. With 0 the
+            answer is that of prices and exchanges, and takes a fixed number of steps.
 
     Cost: a few dozen passes over the table and one or more small mixed integer programmes.
     """
+    if last == 0:
+        _, seen, _, best = _narrow(table, start, BRIEF)
+        return np.sort(best), max(seen.bound, table.value(best))
     from polytask.relationships._programme import programme
 
     live, seen, prices, best = _narrow(table, start)
@@ -107,7 +57,7 @@ def select(table: Table, start: Places, last: int = LAST) -> tuple[Places, float
         below = np.minimum(seen.reduced, 0.0)
         room = seen.bound + below - table.wanted(best) + SLACK
         part = table.part(live[tried])
-        chosen, bound = programme(part, prices, room[tried], proof=last > FEW)
+        chosen, bound = programme(part, prices, room[tried])
         if table.value(live[tried][chosen]) > table.value(best):
             best = live[tried][chosen]
         value = table.value(best)
@@ -131,14 +81,16 @@ def affordable(table: Table, start: Places) -> int:
     return int(_narrow(ones, start)[1].bound + 1e-6)
 
 
-def _narrow(table: Table, start: Places) -> tuple[Places, Priced, Array, Places]:
+def _narrow(
+    table: Table, start: Places, rounds: int = ROUNDS
+) -> tuple[Places, Priced, Array, Places]:
     """The columns that a better answer may hold, what the best prices tell, and an answer."""
     live = np.arange(table.gains.shape[1])
     best = exchange(table, start) if len(live) <= WORKING else start
     prices = table.gains[:, best].max(1)  # what each task has now
     work: Places = np.empty(0, dtype=np.intp)
-    low, seen = np.inf, _priced(table, prices)
-    for _ in range(ROUNDS):
+    low, seen = np.inf, priced(table, prices)
+    for _ in range(rounds):
         inside = table.part(live)
         if len(live) <= WORKING:
             work = live
@@ -147,12 +99,12 @@ def _narrow(table: Table, start: Places) -> tuple[Places, Priced, Array, Places]
             work = np.unique(np.concatenate([work[np.isin(work, live)], top, best]))
         small = table.part(work)
         best = work[exchange(small, np.searchsorted(work, best))]
-        prices = _descend(small, prices, table.value(best))
-        close = work[np.argsort(-_priced(small, prices).reduced)[: table.most]]
+        prices = descend(small, prices, table.value(best))
+        close = work[np.argsort(-priced(small, prices).reduced)[: table.most]]
         other = work[exchange(small, np.searchsorted(work, close))]
         if table.value(other) > table.value(best):
             best = other
-        seen = _priced(inside, prices)
+        seen = priced(inside, prices)
         kept = seen.bound + np.minimum(seen.reduced, 0.0) >= table.wanted(best) - SLACK
         kept |= np.isin(live, best)
         fell, low = low - seen.bound, min(low, seen.bound)
@@ -197,90 +149,3 @@ def exchange(table: Table, start: Places) -> Places:
                 value, better = new, True
                 break
     return np.array(sorted(set(chosen)), dtype=np.intp)
-
-
-def _worth(table: Table, prices: Array) -> Array:
-    """The gains of every column above the prices, less its charge."""
-    out = np.empty(table.gains.shape[1])
-    for first in range(0, len(out), PIECE):
-        piece = table.gains[:, first : first + PIECE] - prices[:, None]
-        out[first : first + PIECE] = np.maximum(piece, 0.0, out=piece).sum(0)
-    return np.asarray(out - table.charges)
-
-
-def _priced(table: Table, prices: Array) -> Priced:
-    """The bound at these prices, and at the best toll on what columns cost."""
-    worth = _worth(table, prices)
-    top = _most_worth(worth, table.most)
-    if np.isfinite(table.budget) and table.costs[top].sum() > table.budget:
-        found = _within_budget(worth, table, top)
-    else:
-        found = _answer(worth, table.most, {1.0: top})
-    return replace(found, bound=found.bound + float(prices.sum()))
-
-
-def _most_worth(worth: Array, most: int) -> Places:
-    """The columns of most worth, none that is worth nothing."""
-    top = np.argpartition(-worth, most - 1)[:most] if len(worth) > most else np.arange(len(worth))
-    return top[worth[top] > 0]
-
-
-def _answer(worth: Array, most: int, parts: dict[float, Places]) -> Priced:
-    """The bound without the prices; `parts` are the columns taken, by share."""
-    top = _most_worth(worth, most)
-    last = float(worth[top].min()) if len(top) == most else 0.0
-    taken = np.zeros(len(worth))
-    for share, columns in parts.items():
-        taken[columns] += share
-    return Priced(float(worth[top].sum()), worth - last, taken)
-
-
-def _within_budget(worth: Array, table: Table, much: Places) -> Priced:
-    """With a toll on the cost of columns, such that the budget is just spent.
-
-    Any toll gives a bound. The best lies between one at which too much is taken and one at which
-    too little is, and is found by halving.
-    """
-    places = np.flatnonzero(worth > 0)
-    some, costs = worth[places], table.costs[places]
-    much, little = np.searchsorted(places, np.sort(much)), np.empty(0, dtype=np.intp)
-    paid = costs > 0
-    low, high = 0.0, float((some[paid] / costs[paid]).max())  # then nothing is worth its cost
-    best, lowest = 0.0, np.inf
-    for _ in range(HALVINGS):
-        toll = (low + high) / 2
-        left = some - toll * costs
-        top = _most_worth(left, table.most)
-        bound = float(left[top].sum()) + toll * table.budget
-        if bound < lowest:
-            best, lowest = toll, bound
-        if costs[top].sum() > table.budget:
-            low, much = toll, top
-        else:
-            high, little = toll, top
-    over, under = float(costs[much].sum()), float(costs[little].sum())
-    share = (table.budget - under) / (over - under)
-    parts = {share: places[much], 1 - share: places[little]}
-    found = _answer(worth - best * table.costs, table.most, parts)
-    return replace(found, bound=found.bound + best * table.budget)
-
-
-def _descend(table: Table, prices: Array, value: float) -> Array:
-    """Prices with a lower bound: subgradient steps of Polyak's length, the best ones kept."""
-    best, low, share, idle = prices, np.inf, 1.0, 0
-    for _ in range(STEPS):
-        found = _priced(table, prices)
-        if found.bound < low - 1e-7:
-            best, low, idle = prices, found.bound, 0
-        else:
-            idle += 1
-        if idle >= 8:
-            share, idle, prices = share / 2, 0, best
-            found = _priced(table, prices)
-        use = np.flatnonzero(found.taken)
-        slope = 1.0 - (table.gains[:, use] > prices[:, None]) @ found.taken[use]
-        length = float(slope @ slope)
-        if length == 0.0 or found.bound - value < SLACK:
-            break
-        prices = prices - share * (found.bound - value) / length * slope
-    return best

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas
 
 Array = NDArray[np.float64]
+PARTS = ("tasks", "values", "standard_errors", "measured", "cost")
+"""What a table is made of, and what its file holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,17 +136,37 @@ class Affinity:
             columns=pd.Index(names, name="companion"),
         )
 
-    def save(self, path: str | Path) -> None:
-        """Write JSON, whole or not at all; `load` reads the very same numbers."""
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and words, fit for JSON: None where nothing was measured."""
         errors = self.standard_errors
-        content = {
+        return {
             "tasks": list(self.tasks),
             "values": _lists(self.values),
             "standard_errors": None if errors is None else _lists(errors),
             "measured": self.measured,
             "cost": self.cost,
         }
-        write_text(Path(path), json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Affinity:
+        """What `to_dict` made, with the very same numbers; all but tasks and values may be absent.
+
+        Raises:
+            UserError: another content.
+        """
+        try:
+            parts = {name: content[name] for name in ("tasks", "values")}
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"affinity: expected a mapping that Affinity.to_dict made, found something else "
+                f"({type(error).__name__}: {error})."
+            ) from error
+        return cls(**parts, **{name: content[name] for name in PARTS[2:] if name in content})
+
+    def save(self, path: str | Path) -> None:
+        """Write JSON, whole or not at all; `load` reads the very same numbers."""
+        text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
+        write_text(Path(path), text + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Affinity:
@@ -155,8 +177,7 @@ class Affinity:
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
-            parts = {name: content[name] for name in ("tasks", "values", "standard_errors")}
-            more = {name: content[name] for name in ("measured", "cost")}
+            whole = {name: content[name] for name in PARTS}
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
         except (ValueError, KeyError, TypeError) as error:
@@ -164,7 +185,7 @@ class Affinity:
                 f"{path}: expected a file that Affinity.save wrote, found something else "
                 f"({type(error).__name__}: {error})."
             ) from error
-        return cls(**parts, **more)
+        return cls.from_dict(whole)
 
 
 def as_affinity(given: Any) -> Affinity:

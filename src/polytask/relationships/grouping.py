@@ -60,11 +60,12 @@ def group_tasks(
     `alone` says what it is worth.
 
     Up to 20 tasks every group is looked at, and with a number of groups, or equal costs, the answer
-    is proved the best (to within 1e-7 of the spread of the affinities). Beyond, a beam search and
-    exchanges of members find one. With a budget and unequal costs the search ends after a fixed
-    number of steps: up to about 15 tasks that is enough for a proof, beyond not always. In any
-    case `gap` tells how much better the best could be at most, and is 0 where it is proved; beyond
-    20 tasks it counts how many groups a budget pays for, not which.
+    is proved the best (to within 1e-7 of the spread of the affinities). With a budget and unequal
+    costs the search ends after a fixed number of steps: up to about 15 tasks that is enough for a
+    proof, beyond not always. Above 20 tasks a beam search, exchanges of groups and tasks that move
+    between groups find an answer, in a fixed number of steps too. In any case `gap` tells how much
+    better the best could be at most, and is 0 where it is proved; above 20 tasks it counts how many
+    groups a budget pays for, not which.
 
     The same table always has the same answer: of equally good ones that with the fewest groups,
     then the fewest members in all; what is still equal is settled by the order of the tasks. A task
@@ -95,8 +96,9 @@ def group_tasks(
             grouping keeps (the message tells the smallest feasible one).
         MissingExtraError: scipy is not installed.
 
-    Cost: 20 tasks need about 1 GB of memory and seconds; each task less halves both. A budget with
-    unequal costs takes minutes at worst.
+    Cost: 20 tasks need about 1 GB of memory and seconds; each task less halves both. Up to
+    20 a budget with unequal costs takes minutes at worst; 40 tasks need about 10 seconds, whatever
+    the limits.
     """
     table = as_affinity(affinity)
     if max_groups is None and budget is None:

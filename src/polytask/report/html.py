@@ -10,11 +10,13 @@ from markupsafe import Markup
 
 from polytask.errors import UserError
 from polytask.files import make_folder, write_text
-from polytask.report.kinds import RELATION, SELECTION, kind_of, raw_of
+from polytask.report.kinds import PARETO, RELATION, SELECTION, kind_of, raw_of
 from polytask.report.merged import Studies, gather
 from polytask.report.merged_page import merged_body
 from polytask.report.names import presentable
 from polytask.report.pages import fill
+from polytask.report.pareto_page import front_body
+from polytask.report.pareto_results import Front, read_front
 from polytask.report.relation_page import relation_body
 from polytask.report.relation_results import Relation, read_relation
 from polytask.report.results import Results
@@ -52,6 +54,8 @@ def write_report(results: Source | Sequence[Source], out: Path | str) -> Path:
             return write_selection(read_selection(raw), Path(out))
         if kind == RELATION:
             return write_relation(read_relation(raw), Path(out))
+        if kind == PARETO:
+            return write_front(read_front(raw), Path(out))
     return write_page(gather(sources), Path(out))
 
 
@@ -72,6 +76,12 @@ def write_relation(relation: Relation, out: Path) -> Path:
     """Write the page of a study of relationships that is already read; see `write_report`."""
     target = _target(out, ONE)
     return _write(render_relation(relation), target)
+
+
+def write_front(front: Front, out: Path) -> Path:
+    """Write the page of a front of trade-offs that is already read; see `write_report`."""
+    target = _target(out, ONE)
+    return _write(render_front(front), target)
 
 
 def _target(out: Path, name: str) -> Path:
@@ -109,6 +119,11 @@ def render_selection(selection: Selection) -> str:
 def render_relation(relation: Relation) -> str:
     """The page of a study of task relationships as a string."""
     return _page(relation.results.name, relation_body(relation))
+
+
+def render_front(front: Front) -> str:
+    """The page of a front of trade-offs as a string."""
+    return _page(front.results.name, front_body(front))
 
 
 def _page(title: str, body: Markup) -> str:

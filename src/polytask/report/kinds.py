@@ -8,8 +8,12 @@ from typing import Any
 
 from polytask.report.load import load
 
-SELECTION, RELATION = "auxiliary", "relate"
-KINDS = {SELECTION: "a selection of helper tasks", RELATION: "a study of task relationships"}
+SELECTION, RELATION, PARETO = "auxiliary", "relate", "pareto"
+KINDS = {
+    SELECTION: "a selection of helper tasks",
+    RELATION: "a study of task relationships",
+    PARETO: "a front of trade-offs",
+}
 """The "kind" in the file, which is also the verb that makes it, and what that is in words."""
 
 

@@ -93,4 +93,5 @@ def _verb(settings: Path) -> str:
     """The verb whose settings a `study.yaml` holds: each has a word that the others lack."""
     lines = settings.read_text(encoding="utf-8").splitlines()
     words = {line.partition(":")[0] for line in lines}
-    return "relate" if "max_groups" in words else "auxiliary" if "main" in words else "compare"
+    telling = {"max_groups": "relate", "main": "auxiliary", "points": "pareto"}
+    return next((verb for word, verb in telling.items() if word in words), "compare")

@@ -21,6 +21,7 @@ from polytask.report.relation_results import Estimator, Relation, Share, why_not
 from polytask.report.relation_scale import Scale
 from polytask.report.relation_tables import (
     arrangement_table,
+    branched_table,
     contrast_table,
     cost_rows,
     task_table,
@@ -76,6 +77,7 @@ def _context(relation: Relation) -> dict[str, Any]:
     results, notes = relation.results, Footnotes()
     arrangements = arrangement_table(relation, notes)
     contrasts = contrast_table(relation, notes)
+    branched = branched_table(relation, notes)
     tasks = task_table(relation, notes)
     shown = [entry for entry in relation.estimators if entry.affinity is not None]
     first = relation.deciding if relation.deciding in shown else next(iter(shown), None)
@@ -98,6 +100,7 @@ def _context(relation: Relation) -> dict[str, Any]:
         "arrangements": arrangements if relation.arrangements else None,
         "divided": [(e.name, e.groups.members) for e in relation.arrangements],
         "contrasts": contrasts if relation.contrasts else None,
+        "branch_contrasts": branched if relation.branched else None,
         "forests": forest_svgs(check_forests(relation)),
         "tasks": tasks if relation.arrangements else None,
         "notes": notes.reasons,

@@ -108,6 +108,9 @@ class Relation:
     """Why nothing is recommended, '' where something is."""
     arrangements: tuple[Arrangement, ...]
     contrasts: tuple[Mapping[str, Any], ...]
+    """The recommendation against the others."""
+    branched: tuple[Mapping[str, Any], ...]
+    """The branched network against all in one and each alone."""
 
     @property
     def raw(self) -> Mapping[str, Any]:
@@ -177,6 +180,7 @@ def read_relation(source: Mapping[str, Any] | Path | str) -> Relation:
             for entry, style in zip(entries, looks, strict=True)
         ),
         contrasts=tuple(mapping(entry) for entry in check.get("contrasts") or []),
+        branched=tuple(mapping(entry) for entry in check.get("branched") or []),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polytask.report.cells import NOTHING, Cell, Column, Footnotes, Row, Table
@@ -55,17 +55,36 @@ def arrangement_table(relation: Relation, notes: Footnotes) -> Table:
     return Table("Arrangements", columns, tuple(rows))
 
 
+CONTRASTED = "The recommendation against the others"
+BRANCHED = "The branched network against the others"
+
+
 def contrast_table(relation: Relation, notes: Footnotes) -> Table:
     """The recommendation against the others, seed by seed."""
+    return _contrasts(relation, relation.contrasts, "recommendation", CONTRASTED, notes)
+
+
+def branched_table(relation: Relation, notes: Footnotes) -> Table:
+    """One network with branches against all in one and each alone, seed by seed."""
+    return _contrasts(relation, relation.branched, "branched network", BRANCHED, notes)
+
+
+def _contrasts(
+    relation: Relation,
+    entries: Sequence[Mapping[str, Any]],
+    ours: str,
+    title: str,
+    notes: Footnotes,
+) -> Table:
     columns = (
-        Column("verdict", "of the recommendation", "corrected over these comparisons (Holm)"),
-        Column("difference of Δm", "points, 95 %", "positive: the recommendation is better"),
+        Column("verdict", f"of the {ours}", "corrected over these comparisons (Holm)"),
+        Column("difference of Δm", "points, 95 %", f"positive: the {ours} is better"),
         Column("p", "Holm", "corrected over these comparisons"),
         Column("seeds", "", "paired seeds"),
     )
-    decimals = interval_decimals(triple(entry, "") for entry in relation.contrasts)
+    decimals = interval_decimals(triple(entry, "") for entry in entries)
     rows = []
-    for entry in relation.contrasts:
+    for entry in entries:
         word, sign, tone = contrast_word(entry)
         p, seeds = number(entry.get("p_holm")), len(entry.get("differences") or [])
         theirs = str(entry.get("theirs"))
@@ -76,7 +95,7 @@ def contrast_table(relation: Relation, notes: Footnotes) -> Table:
             Cell(count(seeds), value=float(seeds)),
         )
         rows.append(Row(against(relation, theirs), (), look(relation, theirs), cells))
-    return Table("The recommendation against the others", columns, tuple(rows))
+    return Table(title, columns, tuple(rows))
 
 
 def contrast_word(entry: Mapping[str, Any]) -> tuple[str, str, str]:

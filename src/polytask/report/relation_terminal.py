@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
@@ -21,7 +21,7 @@ from polytask.report.numbers import (
 from polytask.report.relation_plots import against
 from polytask.report.relation_results import Relation
 from polytask.report.relation_scale import Scale
-from polytask.report.relation_tables import contrast_word
+from polytask.report.relation_tables import BRANCHED, CONTRASTED, contrast_word
 from polytask.report.results import triple
 from polytask.report.words import VERDICTS, incomplete, sentence
 
@@ -63,8 +63,9 @@ class _Layout(Canvas):
             title = "Arrangements: Δm on test in %, positive = better than training each alone"
             parts += [self.text(title, "bold"), self.arrangement_table()]
         if relation.contrasts:
-            parts += [self.text("The recommendation against the others", "bold")]
-            parts += [self.contrast_table()]
+            parts += [self.text(CONTRASTED, "bold"), self.contrast_table(relation.contrasts)]
+        if relation.branched:
+            parts += [self.text(BRANCHED, "bold"), self.contrast_table(relation.branched)]
         parts += [self.text(line, "dim") for line in self.footer()]
         return Group(*parts)
 
@@ -137,7 +138,7 @@ class _Layout(Canvas):
             table.add_row(*row)
         return table
 
-    def contrast_table(self) -> Table:
+    def contrast_table(self, entries: Sequence[Mapping[str, Any]]) -> Table:
         """A row a comparison: its word, the difference and how sure it is."""
         relation = self.relation
         table = self.table()
@@ -145,8 +146,8 @@ class _Layout(Canvas):
         table.add_column("verdict", no_wrap=True)
         table.add_column(self.text("points of Δm [95 %]"), justify="right", no_wrap=True)
         table.add_column("p", justify="right", no_wrap=True)
-        decimals = interval_decimals(triple(entry, "") for entry in relation.contrasts)
-        for entry in relation.contrasts:
+        decimals = interval_decimals(triple(entry, "") for entry in entries)
+        for entry in entries:
             word, sign, tone = contrast_word(entry)
             table.add_row(
                 self.text(against(relation, str(entry.get("theirs")))),

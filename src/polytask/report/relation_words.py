@@ -7,6 +7,7 @@ from polytask.report.numbers import fixed, number, plural
 from polytask.report.relation_map import AffinityMap
 from polytask.report.relation_results import Estimator, Relation
 from polytask.report.relation_tree import Tree
+from polytask.report.results import mapping
 from polytask.report.words import phrases, redrawn
 
 QUESTION = "which tasks belong together?"
@@ -16,7 +17,10 @@ def facts(relation: Relation) -> list[str]:
     """The study in a few short phrases."""
     counts = [plural(len(relation.results.tasks), "task")]
     most = number(relation.raw.get("max_groups"))
-    if most is not None:
+    budget = mapping(relation.raw.get("budget"))
+    if budget:
+        counts.append(f"a budget of {budget.get('words')}")
+    elif most is not None:
         counts.append(f"at most {plural(round(most), 'network')}")
     counts.append(plural(len(relation.estimators), "estimator"))
     return phrases(relation.results, counts)
@@ -73,6 +77,23 @@ def alone_words(relation: Relation) -> str:
     return f"A task in a network of its own counted as {fixed(value, 4).rstrip('0').rstrip('.')}."
 
 
+def budget_words(relation: Relation) -> str:
+    """', within a budget of 2.5 times ..., at these costs', nothing where there was none."""
+    budget = mapping(relation.raw.get("budget"))
+    if not budget:
+        return ""
+    said = f", within a budget of {budget.get('words')},"
+    network, heads = number(budget.get("network")), mapping(budget.get("tasks")).values()
+    known = [value for value in map(number, heads) if value is not None]
+    if network is None or not known:
+        return said
+    return (
+        f"{said} where a group costs {fixed(network, 3)} and {fixed(min(known), 3)} to "
+        f"{fixed(max(known), 3)} for each task in it (measured on one network for all tasks, "
+        "which costs 1, and on those of single tasks),"
+    )
+
+
 def how_made(relation: Relation) -> list[tuple[str, str]]:
     """(term, explanation) pairs, in the order of the work."""
     results, raw = relation.results, relation.raw
@@ -92,7 +113,8 @@ def how_made(relation: Relation) -> list[tuple[str, str]]:
             "In a group a task has the mean of its affinities with the others in it; groups may "
             "overlap, each task is served by the group where it has most, and the score is the "
             "mean of that over all tasks (Fifty et al. 2021). Of all groupings into at most "
-            f"{raw.get('max_groups', 'so many')} networks the best was taken. "
+            f"{raw.get('max_groups', 'so many')} networks{budget_words(relation)} the best was "
+            "taken. "
             f"{alone_words(relation)}",
         )
     )

@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 
 from polytask.report.canvas import TONES, Canvas
-from polytask.report.kinds import RELATION, SELECTION, kind_of, raw_of
+from polytask.report.kinds import PARETO, RELATION, SELECTION, kind_of, raw_of
 from polytask.report.numbers import (
     DASH,
     column_decimals,
@@ -180,6 +180,11 @@ def verdict_renderable(results: Mapping[str, Any] | Path | str) -> Any:
         from polytask.report.relation_terminal import RelationVerdict
 
         return RelationVerdict(read_relation(raw))
+    if kind == PARETO:
+        from polytask.report.pareto_results import read_front
+        from polytask.report.pareto_terminal import FrontVerdict
+
+        return FrontVerdict(read_front(raw))
     return Verdict(read(results))
 
 

@@ -1,7 +1,7 @@
 """Studies: many runs of one question, judged with intervals.
 
-`polytask.compare`, `polytask.select_auxiliaries` and `polytask.relate` live here. Importing this
-package costs nothing; its names are loaded at first use.
+`polytask.compare`, `polytask.select_auxiliaries`, `polytask.relate` and `polytask.pareto` live
+here. Importing this package costs nothing; its names are loaded at first use.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from polytask.study.comparison import compare
+    from polytask.study.fronts.pareto import pareto
     from polytask.study.relations.relate import relate
     from polytask.study.result import StudyResult
     from polytask.study.selection import select_auxiliaries
 
-__all__ = ["StudyResult", "compare", "relate", "select_auxiliaries"]
+__all__ = ["StudyResult", "compare", "pareto", "relate", "select_auxiliaries"]
 
 
 def __getattr__(name: str) -> Any:
@@ -26,6 +27,10 @@ def __getattr__(name: str) -> Any:
         from polytask.study.relations.relate import relate
 
         return relate
+    if name == "pareto":
+        from polytask.study.fronts.pareto import pareto
+
+        return pareto
     if name in __all__:
         from polytask.study import comparison
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from polytask.report.names import model_name
 from polytask.study.conflict import conflicts
+from polytask.study.distillation import distilled_remarks
 from polytask.study.folder import Outcome, number
 from polytask.study.plan import Contender, Outcomes, Plan
 from polytask.study.remarks import remarks
@@ -61,7 +62,11 @@ def analyse(plan: Plan, facts: Mapping[str, Any], outcomes: Outcomes) -> dict[st
         "complete": not missing,
         "missing": missing,
     }
-    results["remarks"] = remarks(results, chosen, plan, outcomes) + unmeasured
+    results["remarks"] = [
+        *remarks(results, chosen, plan, outcomes),
+        *distilled_remarks(plan, outcomes),
+        *unmeasured,
+    ]
     return results | {"verdict": verdict(results, chosen, settings.judged)}
 
 
@@ -116,6 +121,8 @@ def _candidate(
             "tasks": gain_entries(runs, EQUAL_TIME, tasks, yardstick),
         }
     method, architecture = contender.method.label, contender.architecture.label
+    if contender.distilled:
+        method += ", distilled"
     return {
         "id": contender.id,
         "name": model_name(method, architecture, plan.several),
@@ -125,6 +132,7 @@ def _candidate(
         "arguments": plan.settings.method(contender.method)["arguments"],
         "lr": plan.chosen_lr(contender, outcomes),
         "baseline": contender.baseline,
+        "distilled": contender.distilled,
         "tasks": gain_entries(runs, SELECTED, tasks, yardstick),
         "delta_m": delta_m(runs, SELECTED, yardstick),
         "equal_time": equal_time,

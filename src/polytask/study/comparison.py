@@ -19,6 +19,7 @@ from polytask.study.folder import finished
 from polytask.study.plan import Plan
 from polytask.study.result import StudyResult
 from polytask.study.settings import (
+    ALONE,
     DEFAULT_METHODS,
     DEFAULT_RATES,
     Choice,
@@ -29,6 +30,7 @@ from polytask.study.settings import (
     check_trainer_options,
     choose_architectures,
     choose_auxiliary,
+    choose_distill,
     choose_methods,
     positive,
     rates,
@@ -47,6 +49,7 @@ def compare(
     architectures: Sequence[Any] | str = ("hard_sharing",),
     encoder: Any = None,
     auxiliary: Sequence[Any] | str = (),
+    distill: Any = None,
     seeds: int = 5,
     epochs: int = 20,
     batch_size: int = 256,
@@ -101,6 +104,12 @@ def compare(
             or `{name: {argument: value}}`. Every network that shares trains them along; they are
             made from each seed's training part and are not judged, and the networks of single
             tasks do without.
+        distill: try every method and architecture that is chosen once more, with the study's own
+            networks of single tasks as teachers: `"single_task"`, or `{"from": "single_task"}` with
+            options of `polytask.training.Distillation` beside it, such as form (annealed, soft,
+            ensemble, features), temperature and weight. The teachers are those of the same seed
+            at their chosen learning rate, so they have seen the same training rows; they are
+            not trained again.
         seeds: how many: seed s draws the split and the initial weights, for all alike.
         epochs: passes over the training rows of every run.
         batch_size: rows a step.
@@ -135,7 +144,7 @@ def compare(
             that holds a study of other data or is in use.
 
     Cost: (tasks + methods * architectures) * (len(lr) + seeds - 1) trainings; one network more
-    where `hard_sharing` is not among the architectures.
+    where `hard_sharing` is not among the architectures; nearly twice the methods with `distill`.
 
     """
     began = time.monotonic()
@@ -143,6 +152,7 @@ def compare(
     chosen_methods = choose_methods(methods)
     chosen_architectures = choose_architectures(architectures)
     chosen_auxiliary = choose_auxiliary(auxiliary)
+    distilled = choose_distill(distill)
     options = check_trainer_options(trainer, compare.__kwdefaults__ or ())
     for word, value in (("seeds", seeds), ("epochs", epochs), ("batch_size", batch_size)):
         positive(value, word, whole=True)
@@ -186,6 +196,7 @@ def compare(
             statistic=statistic,
             boosting=setup.is_table(dataset),
             auxiliary=chosen_auxiliary,
+            distill=distilled,
             trainer=options,
             plugins=tuple(found for entry in entries if (found := plugins.origin(entry))),
         )
@@ -230,6 +241,7 @@ def _arguments(
         "architectures": [choice.plain() for choice in settings.architectures],
         "encoder": settings.encoder.plain(),
         "auxiliary": [choice.plain() for choice in settings.auxiliary] or None,
+        "distill": None if settings.distill is None else {"from": ALONE, **settings.distill},
         "seeds": settings.seeds,
         "epochs": settings.epochs,
         "batch_size": settings.batch_size,

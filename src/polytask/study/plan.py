@@ -27,6 +27,9 @@ EQUAL_WEIGHTS = (Choice(SHARED), Choice("linear"))
 
 LITMUS = Choice("rlw")
 
+DISTILLED = "-distilled"
+"""Ends the name of a candidate that learns from the single-task networks."""
+
 NAMED = 60
 """Letters of several names in the name of a folder."""
 
@@ -71,11 +74,13 @@ class Contender:
     architecture: Choice
     method: Choice
     single: bool
+    distilled: bool = False
+    """Whether it learns from the single-task networks."""
 
     @property
     def baseline(self) -> bool:
         """Whether this is one of the baselines of every study."""
-        plain = self.method in map(Choice, BASELINES)
+        plain = self.method in map(Choice, BASELINES) and not self.distilled
         return plain and self.architecture == Choice(SHARED)
 
 
@@ -95,17 +100,19 @@ class Plan:
         self.singles = tuple(single_network(task) for task in settings.own)
         self.candidates = tuple(
             Contender(
-                f"{choice_slug(architecture)}-{choice_slug(method)}",
+                f"{choice_slug(architecture)}-{choice_slug(method)}{DISTILLED * distilled}",
                 tuple(settings.tasks),
                 architecture,
                 method,
                 False,
+                distilled,
             )
-            for architecture, method in _pairs(settings)
+            for architecture, method, distilled in _pairs(settings)
         )
         self.unit_of_cost = self.candidates[0]
         self._reference: dict[str, float] | None = None
         self._rates: dict[str, float] = {}
+        self._teachers: dict[int, dict[str, Any]] = {}
 
     @property
     def contenders(self) -> tuple[Contender, ...]:
@@ -163,7 +170,11 @@ class Plan:
             if not self.probed(contender, outcomes):
                 return None
             config["equal_time"] = self.equal_time(contender, outcomes)
-            if contender.method == Choice("linear"):
+            if contender.distilled:
+                if (teachers := self.teachers(seed, outcomes)) is None:
+                    return None
+                config["distill"] = {**config["distill"], "teachers": teachers}
+            elif contender.method == Choice("linear"):
                 # What the tasks' gradients do when no method changes them.
                 config["conflict"] = "exact" if s.statistic == "exact" else "tail"
         return unit_of(self.settings, f"{contender.id}-lr{lr:g}-s{seed}", config)
@@ -230,6 +241,39 @@ class Plan:
         self._reference = found
         return found
 
+    @property
+    def taught(self) -> tuple[str, ...]:
+        """The tasks whose single-task networks can teach: of custom outputs, features alone."""
+        s = self.settings
+        features = (s.distill or {}).get("form") == "features"
+        return tuple(t for t in s.own if features or s.tasks[t]["kind"] != "custom")
+
+    def teachers(self, seed: int, outcomes: Outcomes) -> dict[str, Any] | None:
+        """The runs that teach in a seed, by task: those of single-task networks at their rate.
+
+        None until they have ended. A task whose run failed has none.
+        """
+        if seed in self._teachers:
+            return self._teachers[seed]
+        found: dict[str, Any] = {}
+        for contender in self.singles:
+            (task,) = contender.tasks
+            if task not in self.taught:
+                continue
+            rate = self.chosen_lr(contender, outcomes)
+            searched = self.settings.lr if rate is None else (rate,)
+            units = [
+                self.unit(contender, lr, 0 if rate is None else seed, outcomes) for lr in searched
+            ]
+            ended = [None if unit is None else outcomes.get(unit.hash) for unit in units]
+            if None in ended:
+                return None
+            if rate is not None and ended[0] is not None and "error" not in ended[0]:
+                assert units[0] is not None
+                found[task] = {"run": units[0].id, "hash": units[0].hash}
+        self._teachers[seed] = found
+        return found
+
     def probed(self, contender: Contender, outcomes: Outcomes) -> bool:
         """Whether the costs of a contender and of equal weights have been measured, or failed."""
         return all(self.probe(each).hash in outcomes for each in (contender, self.unit_of_cost))
@@ -270,6 +314,12 @@ class Plan:
             found["parameters"] = share
         if s.auxiliary and not contender.single:
             found["auxiliary"] = [choice.to_dict() for choice in s.auxiliary]
+        if contender.distilled:
+            teacher: dict[str, Any] = {"architecture": Choice(SHARED).to_dict()}
+            if s.parameters is not None:
+                teacher["parameters"] = s.parameters // len(s.own)
+            options = dict(s.distill or {})
+            found["distill"] = {"options": options, "tasks": list(self.taught), "network": teacher}
         return found
 
 
@@ -335,19 +385,22 @@ def shared_score(
     return mean_defined(gains)
 
 
-def _pairs(settings: Settings) -> list[tuple[Choice, Choice]]:
-    """Every method under every architecture, behind the baseline.
+def _pairs(settings: Settings) -> list[tuple[Choice, Choice, bool]]:
+    """Every method under every architecture, behind the baseline; and whether it is distilled.
 
     Equal weights under hard sharing come first, asked for or not: ties are decided for the
     simplest candidate. Random weights, the litmus of balancing, run under hard sharing, or
     the first architecture, alone: under each they would double a study of architectures.
+    Distilled ones come last, of the methods and architectures that were chosen.
     """
     shared = Choice(SHARED)
     home = shared if shared in settings.architectures else settings.architectures[0]
     every = [
         (a, m) for a in settings.architectures for m in settings.methods if a == home or m != LITMUS
     ]
-    return [EQUAL_WEIGHTS, *(pair for pair in every if pair != EQUAL_WEIGHTS)]
+    plain = [EQUAL_WEIGHTS, *(pair for pair in every if pair != EQUAL_WEIGHTS)]
+    taught = [] if settings.distill is None else [pair for pair in every if pair[1] != LITMUS]
+    return [(*pair, False) for pair in plain] + [(*pair, True) for pair in taught]
 
 
 def digest(content: Any) -> str:

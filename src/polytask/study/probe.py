@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from polytask.training import Callback
+from polytask.training._forward import batches_on
 
 if TYPE_CHECKING:
-    from polytask.data import Dataset
+    from polytask.data import Batches, Dataset
     from polytask.study.unit import EncoderMaker, Prepared
     from polytask.training import Trainer
 
@@ -29,6 +30,9 @@ WARM_UP = 3
 STEPS = 20
 SECONDS = 0.7
 """Steps are repeated until they took this long: those of small networks are short and noisy."""
+PASSING = 0.2
+"""Seconds of predicting one batch again and again."""
+MOST_PASSES = 1000
 LONG, FEW = 5.0, 5
 """Slow steps need fewer: these many, once they took that long, are as good a sample."""
 MOST_EPOCHS = 20
@@ -75,7 +79,7 @@ def probe(
     folder: Path | None = None,
     make_encoder: EncoderMaker | None = None,
 ) -> dict[str, Any]:
-    """Median step seconds, evaluation seconds and peak memory of one contender.
+    """Median step seconds, evaluation seconds, seconds to predict a batch, and peak memory.
 
     A machine's speed drifts, so the steps of equal weights on the same network are timed in
     turn with the contender's own, in the same process: `reference_seconds` (None for equal
@@ -110,8 +114,9 @@ def probe(
     reference = None
     if not _is_reference(config):
         plain, again = [], times
+        alone = {word: value for word, value in config.items() if word != "distill"}
         for _ in range(ROUNDS):
-            plain += _block({**config, "method": REFERENCE}, few, make_encoder, size)
+            plain += _block({**alone, "method": REFERENCE}, few, make_encoder, size)
             again = again + _block(config, few, make_encoder, size)
         times, reference = again, median(plain)
     return {
@@ -120,6 +125,7 @@ def probe(
         "steps_measured": len(times),
         "steps_per_epoch": steps_per_epoch,
         "evaluation_seconds": evaluation,
+        "inference_seconds": _inference(trainer, few.batches("train", size)),
         "peak_memory_mb": memory,
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "device": str(trainer.device),
@@ -128,6 +134,8 @@ def probe(
 
 
 def _is_reference(config: Mapping[str, Any]) -> bool:
+    if "distill" in config:
+        return False
     return config["method"]["name"] == REFERENCE["name"] or len(config["tasks"]) == 1
 
 
@@ -147,6 +155,7 @@ def _steps(
     epochs: int,
 ) -> tuple[StepClock, Trainer]:
     """Train on the training part as it is, and time every step."""
+    from polytask.study.distillation import distillation
     from polytask.study.unit import SAFE_RATE, build, held_out, make_trainer
 
     clock = StepClock()
@@ -158,11 +167,31 @@ def _steps(
         lr=SAFE_RATE,
         select="loss",
         callbacks=[clock],
+        distill=distillation(config, prepared, make_encoder),
         patience=None,
     )
     train = prepared.batches("train", size, shuffle=True, seed=config["seed"])
     trainer.fit(train, held_out(trainer, prepared, size))
     return clock, trainer
+
+
+def _inference(trainer: Trainer, batches: Batches) -> float:
+    """Median seconds of a forward pass of one batch as in predicting: no gradients."""
+    inputs, _ = next(batches_on(batches, trainer.device))
+    training = trainer.model.training
+    trainer.model.eval()
+    seconds: list[float] = []
+    with torch.no_grad():
+        for _ in range(MOST_PASSES):
+            StepClock._wait(trainer)
+            began = time.perf_counter()
+            trainer.forward(inputs)
+            StepClock._wait(trainer)
+            seconds.append(time.perf_counter() - began)
+            if len(seconds) >= WARM_UP + STEPS and sum(seconds) >= PASSING:
+                break
+    trainer.model.train(training)
+    return median(seconds[WARM_UP:])
 
 
 def _per_cycle(seconds: list[float], cycle: int) -> list[float]:

@@ -24,6 +24,11 @@ SHARED, ALONE = "hard_sharing", "single_task"
 STATISTICS = ("features", "tail", "exact")
 DEFAULT_METHODS = ("linear", "rlw", "uncertainty", "pcgrad", "mgda")
 DEFAULT_RATES = (3e-4, 1e-3, 3e-3)
+DISTILL_FORMS = ("annealed", "soft", "ensemble", "features")
+"""What `polytask.training.distillation.FORMS` holds, known here without torch."""
+DISTILL_OPTIONS = (
+    "form", "temperature", "weight", "unlabelled", "places", "cache", "adapter_lr",
+)  # fmt: skip
 HOW = ("checkpoint_every",)
 """Trainer options that decide how a run is carried out, not what it computes."""
 TRAINER_OPTIONS = (
@@ -86,6 +91,8 @@ class Settings:
     """What every network has, those of single tasks together included; None: as they come."""
     auxiliary: tuple[Choice, ...] = ()
     """Recipes of the helper tasks that are among `tasks` as "constructed"."""
+    distill: dict[str, Any] | None = None
+    """Options of the distillation that is tried beside every candidate; None: none is."""
     trainer: dict[str, Any] = field(default_factory=dict)
     plugins: tuple[dict[str, str], ...] = ()
     """Where the user's own architectures are, see `polytask.plugins.origin`."""
@@ -177,6 +184,33 @@ def choose_auxiliary(raw: Iterable[object] | str | Mapping[str, Any]) -> tuple[C
         [{k: v} for k, v in raw.items()] if isinstance(raw, Mapping) else listed(raw)
     )
     return tuple(_distinct([choose("auxiliary", item) for item in rows]))
+
+
+def choose_distill(raw: object) -> dict[str, Any] | None:
+    """Read `"single_task"` or `{"from": "single_task", "form": "soft", ...}`; None is none.
+
+    Raises `UserError` for other teachers, an unknown option or form.
+    """
+    if raw is None:
+        return None
+    given = {"from": raw} if isinstance(raw, str) else raw
+    if not isinstance(given, Mapping) or "from" not in given:
+        raise UserError(
+            f"distill: expected {{from: {ALONE}}}, with options such as form beside it; found "
+            f"{raw!r}. Say whom to learn from."
+        )
+    if given["from"] != ALONE:
+        raise UserError(
+            f"distill: expected from: {ALONE}, the study's own networks of single tasks, found "
+            f"{given['from']!r}. For teachers of your own use Trainer(distill=...)."
+        )
+    options = {str(word): value for word, value in given.items() if word != "from"}
+    for word in options:
+        if word not in DISTILL_OPTIONS:
+            raise unknown("option of distill:", word, ("from", *DISTILL_OPTIONS))
+    if (form := options.get("form", DISTILL_FORMS[0])) not in DISTILL_FORMS:
+        raise unknown("form of distillation", form, DISTILL_FORMS)
+    return options
 
 
 def choose_architectures(raw: Iterable[object] | str) -> tuple[Choice, ...]:

@@ -136,7 +136,7 @@ def check(
         try:
             model = build(config, prepared, make_encoder)
             make_trainer(config, prepared, model, select=settings.select)
-            rehearse(config, prepared, model)
+            rehearse(config, prepared, model, make_encoder)
         except UserError as error:
             if not plan.several:
                 raise

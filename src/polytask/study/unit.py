@@ -21,6 +21,7 @@ from polytask import registry
 from polytask.architectures import create_architecture, create_encoder
 from polytask.data import Batches, Dataset, InputSpec, Preprocessor, make_splits
 from polytask.plugins import bring
+from polytask.study.distillation import distillation
 from polytask.study.executor import record
 from polytask.study.folder import read_json, write_json
 from polytask.study.helpers import with_helpers
@@ -238,6 +239,7 @@ def train(
         reference=config.get("reference"),
         checkpoints={EQUAL_TIME: limit} if limit else None,
         callbacks=_recorders(config),
+        distill=distillation(config, prepared, make_encoder, folder.parent),
         out=folder,
         # A kill after the training, before its result is written, does not repeat it.
         resume="finished",
@@ -272,6 +274,9 @@ def train(
         if word in config:
             # From the file: a finished training that is only read again records nothing.
             result[word] = read_json(folder / file)
+    terms: dict[str, Any] = getattr(model, "regularization", dict)()
+    if terms:
+        result["regularization"] = terms
     if limit:
         epoch = history.chosen[EQUAL_TIME]
         scores = tested if epoch == best else judge(EQUAL_TIME)
@@ -311,15 +316,27 @@ def make_trainer(
     )
 
 
-def rehearse(config: Mapping[str, Any], prepared: Prepared, model: nn.Module) -> None:
+def rehearse(
+    config: Mapping[str, Any],
+    prepared: Prepared,
+    model: nn.Module,
+    make_encoder: EncoderMaker | None = None,
+) -> None:
     """One step on a few rows with a network that is thrown away: shows what cannot work.
 
     Finds what only a step can tell: inputs that the encoder cannot read, a statistic that the
-    method does not know, a network that shares nothing.
+    method does not know, a network that shares nothing, teachers that do not fit.
     """
     few = prepared.labelled(REHEARSED_ROWS)
     trainer = make_trainer(
-        config, prepared, model, epochs=1, lr=SAFE_RATE, patience=None, select="loss"
+        config,
+        prepared,
+        model,
+        epochs=1,
+        lr=SAFE_RATE,
+        patience=None,
+        select="loss",
+        distill=distillation(config, prepared, make_encoder),
     )
     check_batches(trainer.balancer, len(prepared.batches("train", config["batch_size"])))
     # As many batches as one step of the method reads, or it would not be tried at all.

@@ -127,6 +127,8 @@ def _balancing(results: Results, chosen: Candidate) -> str:
     ways, base = "No way of balancing", "tuned equal weights"
     if _several(results):
         ways, base = "No way of sharing or balancing", "hard sharing with tuned equal weights"
+    if any(c.get("distilled") for c in results["candidates"]):
+        ways += ", distilled or not,"
     rivals = [c for c in results["candidates"] if c["versus_linear"] is not None]
     compared = [c for c in rivals if c["versus_linear"]["mean"] is not None]
     if not compared:

@@ -12,15 +12,18 @@ if TYPE_CHECKING:
     from polytask.tabular.estimator import MultiTaskEstimator
     from polytask.tabular.fitted import Fitted
     from polytask.tabular.fitting import FitSettings, fit_dataset
+    from polytask.tabular.mixed import Mixing, fit_sets
 
 _HOME = {
     "Fitted": "fitted",
     "MultiTaskEstimator": "estimator",
     "FitSettings": "fitting",
     "fit_dataset": "fitting",
+    "Mixing": "mixed",
+    "fit_sets": "mixed",
 }
 
-__all__ = ["FitSettings", "Fitted", "MultiTaskEstimator", "fit_dataset"]
+__all__ = ["FitSettings", "Fitted", "Mixing", "MultiTaskEstimator", "fit_dataset", "fit_sets"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from polytask import registry
 from polytask.auxiliary import construct, create_auxiliary
@@ -81,10 +82,57 @@ def fit_dataset(
     tasks = {**own, **helpers}
     # From the rows that were there, not from copies that helpers add.
     preprocessor = Preprocessor.fit(dataset, train)
-    encoder = named("encoder", settings.encoder or default_encoder(dataset))
-    architecture = named("architecture", settings.architecture)
+    network, history = train_network(
+        dataset,
+        preprocessor,
+        tasks,
+        settings,
+        batches(dataset, preprocessor, rows, settings, shuffle=True),
+        batches(dataset, preprocessor, val, settings) if len(val) else None,
+        progress=progress,
+        out=out,
+        resume=resume,
+    )
+    record = recorded(dataset, splits, settings, history)
+    if recipes:
+        record["auxiliary"] = [plain(recipe) for recipe in recipes]
+    fitted = Fitted(
+        own,
+        preprocessor,
+        network,
+        encoder_of(dataset, settings),
+        named("architecture", settings.architecture),
+        dataset.columns,
+        record,
+        helpers,
+    )
+    return fitted, history
+
+
+def train_network(
+    dataset: Dataset,
+    preprocessor: Preprocessor,
+    tasks: Mapping[str, Task],
+    settings: FitSettings,
+    train: Any,
+    val: Any,
+    *,
+    progress: bool,
+    out: Path | None,
+    resume: bool | str,
+    config: Mapping[str, Any] | None = None,
+) -> tuple[nn.Module, History]:
+    """Build the network for what the preprocessor gives, and train it; it ends in `eval`.
+
+    `train` and `val` are what `Trainer.fit` takes; `config` is written into `config.yaml`.
+    """
     with _seeded(settings.seed):
-        network = build_network(preprocessor.spec, tasks, encoder, architecture)
+        network = build_network(
+            preprocessor.spec,
+            tasks,
+            encoder_of(dataset, settings),
+            named("architecture", settings.architecture),
+        )
         trainer = Trainer(
             network,
             tasks,
@@ -92,25 +140,33 @@ def fit_dataset(
             lr=settings.lr,
             epochs=settings.epochs,
             batch_size=settings.batch_size,
-            patience=settings.patience if len(val) else None,
+            patience=settings.patience if val is not None else None,
             select=settings.select,
             seed=settings.seed,
             progress=progress,
             out=out,
             resume=resume,
+            config=config,
             **settings.options,
         )
-        history = trainer.fit(
-            batches(dataset, preprocessor, rows, settings, shuffle=True),
-            batches(dataset, preprocessor, val, settings) if len(val) else None,
-        )
+        history = trainer.fit(train, val)
     network.eval()
-    record = {
+    return network, history
+
+
+def recorded(
+    dataset: Dataset,
+    splits: Mapping[str, np.ndarray],
+    settings: FitSettings,
+    history: History,
+) -> dict[str, Any]:
+    """How a model was trained, for the reader of its card."""
+    return {
         "data": dataset.name,
         "rows": {part: len(rows) for part, rows in splits.items()},
         "method": plain(named("method", settings.method)),
-        "architecture": plain(architecture),
-        "encoder": plain(encoder),
+        "architecture": plain(named("architecture", settings.architecture)),
+        "encoder": plain(encoder_of(dataset, settings)),
         "epochs": settings.epochs,
         "best_epoch": history.best_epoch,
         "batch_size": settings.batch_size,
@@ -118,13 +174,13 @@ def fit_dataset(
         "patience": settings.patience,
         "select": settings.select,
         "seed": settings.seed,
-        **({"auxiliary": [plain(recipe) for recipe in recipes]} if recipes else {}),
         **settings.options,
     }
-    fitted = Fitted(
-        own, preprocessor, network, encoder, architecture, dataset.columns, record, helpers
-    )
-    return fitted, history
+
+
+def encoder_of(dataset: Dataset, settings: FitSettings) -> Named:
+    """The encoder chosen, or the usual one for such inputs."""
+    return named("encoder", settings.encoder or default_encoder(dataset))
 
 
 def batches(

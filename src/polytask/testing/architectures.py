@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import combinations
 from typing import Any
@@ -22,6 +23,9 @@ from torch import Tensor, nn
 
 from polytask.architectures._base import Architecture, TaskLike
 from polytask.errors import UserError
+
+NEW = "added.later"
+"""A task that no suite has; names with dots are ordinary column names."""
 
 Made = tuple[Architecture, Any, Mapping[str, TaskLike]]
 
@@ -90,25 +94,7 @@ class ArchitectureConformance:
 
     def test_declared_sharing_is_the_one_in_the_graph(self) -> None:
         """`shared_parameters` names the tasks whose output's gradient arrives, and no other."""
-        model, batch, tasks = _made(self)
-        declared = model.shared_parameters()
-        parameters = dict(model.named_parameters())
-        assert set(declared) == set(parameters), "every parameter is declared, and nothing else"
-        trainable = {name: p for name, p in parameters.items() if p.requires_grad}
-        outputs = model(batch)
-        reached: dict[str, list[str]] = {name: [] for name in trainable}
-        for task in tasks:
-            gradients = torch.autograd.grad(
-                _scalar(_answers(model, outputs, [task])),
-                list(trainable.values()),
-                retain_graph=True,
-                allow_unused=True,
-            )
-            for name, gradient in zip(trainable, gradients, strict=True):
-                if gradient is not None:
-                    reached[name].append(task)
-        for name, users in reached.items():
-            assert list(declared[name]) == users, f"users of {name}"
+        _check_sharing(*_made(self))
 
     def test_some_tasks_are_computed_as_all_are(self) -> None:
         """`tasks=` changes no bit of what it computes, for none, each and every pair."""
@@ -207,6 +193,47 @@ class ArchitectureConformance:
         assert _equal(first, model(batch)), "evaluation is random"
         assert _equal(before, model.state_dict()), "evaluation changes the model"
 
+    def test_a_task_is_added_and_the_others_answer_the_same(self) -> None:
+        """`add_task` with `freeze`: bit for bit before and after the new task has learned.
+
+        Or it refuses, by `no_new_task` or because of how this model was built, and leaves the
+        model as it was.
+        """
+        model, batch, tasks = _made(self, training=False)
+        before, names = model(batch), list(model.state_dict())
+        if not _added(model, tasks):
+            assert list(model.state_dict()) == names, "a refused task left parts behind"
+            assert _equal(model(batch), before), "a refused task changed the others"
+            return
+        assert model.task_names == (*tasks, NEW), "the new task comes last"
+        outputs = model(batch)
+        assert outputs[NEW].isfinite().all(), "the new task has no finite output"
+        # Torch multiplies by a weight that needs no gradient in another way, so that is compared.
+        before = _made(self, training=False)[0].requires_grad_(False)(batch)
+        assert all(outputs[name].equal(before[name]) for name in tasks), "changed by the addition"
+        learning = {name: p.clone() for name, p in model.named_parameters() if p.requires_grad}
+        _learn(model.train(), batch)
+        moved = [
+            n for n, p in model.named_parameters() if n in learning and p.ne(learning[n]).any()
+        ]
+        assert moved, "the new task does not learn"
+        outputs = model.eval()(batch)
+        assert all(outputs[name].equal(before[name]) for name in tasks), "changed by the training"
+
+    def test_a_model_with_an_added_task_is_one_of_all_tasks(self) -> None:
+        """Its weights load into a model that was built with all, and it shares as that one does."""
+        model, batch, tasks = _made(self, training=False)
+        if not _added(model, tasks, freeze=False):
+            return
+        recipe = model.recipe
+        assert recipe is not None, "a model to which a task was added knows how it was made"
+        options = copy.deepcopy(recipe.arguments | {"encoder": recipe.encoder()})
+        built = type(model)(**options, tasks=recipe.tasks).eval()
+        assert built.shared_parameters() == model.shared_parameters(), "another sharing"
+        built.load_state_dict(copy.deepcopy(model.state_dict()))
+        assert _equal(built(batch), model(batch)), "loading leaves something behind"
+        _check_sharing(model.train(), batch, model.task_names)
+
     def test_half_precision(self) -> None:
         """Under bfloat16 autocast every gradient is there and finite."""
         model, batch, _ = _made(self)
@@ -237,6 +264,65 @@ def _made(suite: ArchitectureConformance, seed: int = 0, training: bool = True) 
     model, batch, tasks = suite.make()
     torch.manual_seed(seed + 1000)
     return model.train(training), batch, tasks
+
+
+@dataclass(frozen=True)
+class _New:
+    """The task that is added: two outputs, at every place where the first task has places."""
+
+    name: str
+    output_size: int
+    places: tuple[int, ...]
+
+
+def _added(model: Architecture, tasks: Iterable[str], freeze: bool = True) -> bool:
+    """Add a task; whether the model takes one."""
+    task = _New(NEW, 2, model.outputs[next(iter(tasks))].places)
+    refused = ""
+    try:
+        model.add_task(task, freeze=freeze)
+    except UserError as error:
+        refused = str(error)
+    if refused:
+        assert model.no_new_task in refused, "it gives another reason than it says"
+        return False
+    assert not model.no_new_task, "it takes a task that it says it does not"
+    return True
+
+
+def _learn(model: Architecture, batch: Any) -> None:
+    """Some steps of the new task alone, with all tasks computed."""
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(learning, lr=1e-2)
+    for _ in range(3):
+        optimizer.zero_grad()
+        own = _answers(model, model(batch), [NEW])
+        (_scalar(own) + sum(model.penalties().values())).backward()
+        torch.nn.utils.clip_grad_norm_(learning, 10.0)
+        optimizer.step()
+        model.after_step(1e-2)
+
+
+def _check_sharing(model: Architecture, batch: Any, tasks: Iterable[str]) -> None:
+    """Assert that `shared_parameters` names the tasks whose gradient arrives, and no other."""
+    declared = model.shared_parameters()
+    parameters = dict(model.named_parameters())
+    assert set(declared) == set(parameters), "every parameter is declared, and nothing else"
+    trainable = {name: p for name, p in parameters.items() if p.requires_grad}
+    outputs = model(batch)
+    reached: dict[str, list[str]] = {name: [] for name in trainable}
+    for task in tasks:
+        gradients = torch.autograd.grad(
+            _scalar(_answers(model, outputs, [task])),
+            list(trainable.values()),
+            retain_graph=True,
+            allow_unused=True,
+        )
+        for name, gradient in zip(trainable, gradients, strict=True):
+            if gradient is not None:
+                reached[name].append(task)
+    for name, users in reached.items():
+        assert list(declared[name]) == users, f"users of {name}"
 
 
 def _silent(model: Architecture, name: str) -> bool:

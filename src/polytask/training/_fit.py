@@ -24,6 +24,7 @@ from polytask.training._optim import make_optimizer, make_scheduler
 from polytask.training._random import set_random_state
 from polytask.training._resume import Saver, restore
 from polytask.training._rules import Newest, Rule, Score, Scores
+from polytask.training._scale_watch import ScaleWatch, scale_remarks
 from polytask.training._scores import Scored, reference_scores, score
 from polytask.training._teaching import Teaching
 from polytask.training._trial import try_out
@@ -57,7 +58,7 @@ class Fit:
         self.trainer, self.settings = trainer, settings
         self.train, self.val = train, val
         try_out(trainer, train, val)
-        self.callbacks = Callbacks([*callbacks, *feeds(trainer, train, val)])
+        self.callbacks = Callbacks([*callbacks, *feeds(trainer, train, val), ScaleWatch()])
         self.state = LoopState()
         self.teaching = self._teaching()
         self.mark: dict[str, Any] = {}
@@ -297,6 +298,7 @@ class Fit:
         trainer, history, state = self.trainer, self.history, self.state
         history.chosen = {**self.selector.chosen(), "last": state.epoch}
         history.remarks = [*self.selector.remarks, *mixing_remarks(trainer, self.train)]
+        history.remarks += scale_remarks(self.callbacks)
         if state.skipped:
             wanted = self.stepper.required
             kind = f"label of {wanted}, the main task," if wanted else "label"

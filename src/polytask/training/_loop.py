@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -144,6 +144,9 @@ class Stepper:
         """Tasks without a part in the running step."""
         self.rates: list[float] = []
         """What the learning rate of the running step is multiplied with, by batch; their mean."""
+        self.before_backward: Callable[[Mapping[str, Tensor], float, bool], None] | None = None
+        """Is shown the losses, the factor on them against underflow, and whether the method
+        measures their gradients; must leave the graph whole."""
         optimizer.zero_grad(set_to_none=True)  # of whatever was computed before the fit
 
     def leave_out(self, paused: Collection[str]) -> None:
@@ -181,6 +184,11 @@ class Stepper:
                 self.first = again
             self.waiting.append(losses.values)
             return losses, values, None
+        if self.before_backward is not None:
+            scaler, kind = self.precision.scaler, self.balancer.statistic_kind
+            scale = 1.0 if scaler is None else float(scaler.get_scale())
+            known = kind == "gramian" and self.balancer.transform == "none"
+            self.before_backward(losses.values, scale, known)
         self.window.before(losses.rows)
         try:
             step = self.balancer.backward(
@@ -196,6 +204,8 @@ class Stepper:
             raise NonFiniteError(f"{str(error).rstrip('.')} ({state.where()}).") from error
         self.waiting.clear()
         self.first = None
+        if isinstance(self.forward.model, Architecture):
+            self.forward.model.observe(values)
         return losses, values, step
 
     @property

@@ -34,7 +34,8 @@ def make_optimizer(
     """An optimizer over the trainable parameters of `model`.
 
     Those to which an architecture's `rate_factors` give a factor are groups of their own, with
-    that multiple of the rate, and no weight decay: their zero is not a neutral value.
+    that multiple of the rate, and no weight decay: their zero is not a neutral value. So are old
+    ones of a model to which a task was added without freezing them, with weight decay.
 
     `kind` is a word of `OPTIMIZERS` or a callable `(parameters, lr=, weight_decay=) -> Optimizer`.
     Raises `UserError` for an unknown word and for a model without a trainable parameter.
@@ -55,18 +56,21 @@ def parameter_groups(model: nn.Module, lr: float) -> list[Any]:
     """The trainable parameters, in groups where some have a rate of their own."""
     every = trainable(model.parameters())
     factors = model.rate_factors() if isinstance(model, Architecture) else {}
-    if not factors:
+    gentle = model.kept.rates if isinstance(model, Architecture) else {}
+    if not factors and not gentle:
         return every
     named = dict(model.named_parameters())
-    groups: dict[float, list[Tensor]] = {}
-    for name, factor in factors.items():
-        if named[name].requires_grad:
-            groups.setdefault(factor, []).append(named[name])
+    groups: dict[tuple[float, bool], list[Tensor]] = {}
+    for name in dict.fromkeys((*factors, *gentle)):
+        # `gentle` has every name of a parameter that several modules hold.
+        if name in named and named[name].requires_grad:
+            rate = factors.get(name, 1.0) * gentle.get(name, 1.0)
+            groups.setdefault((rate, name in factors), []).append(named[name])
     apart = {id(parameter) for group in groups.values() for parameter in group}
     rest = [parameter for parameter in every if id(parameter) not in apart]
     return [{"params": rest}] + [
-        {"params": group, "lr": lr * factor, "weight_decay": 0.0}
-        for factor, group in groups.items()
+        {"params": group, "lr": lr * rate} | ({"weight_decay": 0.0} if special else {})
+        for (rate, special), group in groups.items()
     ]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +118,8 @@ def gather(fit: Fit, running: dict[str, Any] | None) -> dict[str, Any]:
         "stopped_early": fit.history.stopped_early,
         "should_stop": trainer.should_stop,
         "paused": trainer.pauses.state_dict(),
-        "scores": [asdict(scores) for scores in fit.selector.epochs],
+        # Not by `asdict`, which would take an undefined score apart.
+        "scores": [dict(vars(scores)) for scores in fit.selector.epochs],
         "remarks": fit.selector.remarks,
         "held_out": fit.held_out.drawn if fit.held_out is not None else 0,
         "callbacks": fit.callbacks.state_dict(),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from polytask.data import Batches, Parts
+from polytask.data import Batches
 from polytask.errors import UserError
 from polytask.optimization.distillation import (
     FeatureAdapter,
@@ -169,22 +169,23 @@ class Teaching(Callback):
         try:
             with seeded(trainer.settings.seed, trainer.device):
                 for inputs, targets in batches_on(batches, trainer.device):
-                    if matching and isinstance(inputs, Parts):
-                        raise UserError(
-                            "form 'features' follows one representation, and batches of several "
-                            "data sets have none in common. Use another form."
-                        )
                     for own, labels in parts_of(inputs, targets):
                         present = [name for name in self.teachers.of if name in labels]
                         said = self.said(own, present)
-                        if matching:
+                        if matching and said:
                             _, features = trainer.forward(own, features=True)
                             self._make_adapters(trainer, said, features)
         finally:
             trainer.model.train(training)
+        missing = [name for name in self.teachers.of if name not in self.adapters]
+        if matching and missing:
+            raise UserError(
+                f"the first batch has no target of {missing[0]!r}, and shows how large its adapter "
+                "must be. Give every task its target in every batch, missing labels marked."
+            )
 
     def _make_adapters(self, trainer: Trainer, said: Mapping[str, Tensor], features: Any) -> None:
-        """One adapter a task, drawn by the seed of the training."""
+        """One adapter a task that has none yet."""
         student = single(trainer.model, features)
         for name, teacher in said.items():
             network = self.teachers.networks[self.teachers.of[name][0]]
@@ -195,15 +196,6 @@ class Teaching(Callback):
                     f"the model {list(student.shape)}; expected as many rows and places. Use a "
                     "teacher whose encoder has the same resolution."
                 )
-        if missing := [name for name in self.teachers.of if name not in said]:
-            raise UserError(
-                f"the first batch has no target of {missing[0]!r}, whose adapter it should show "
-                "the size of. Give every task its target in every batch, missing labels marked."
-            )
-        for name, teacher in said.items():
-            network = self.teachers.networks[self.teachers.of[name][0]]
-            before, after = (
-                last(trainer.model, student).shape[-1],
-                last(network, teacher).shape[-1],
-            )
-            self.adapters[name] = FeatureAdapter(before, after).to(trainer.device)
+            if name not in self.adapters:
+                made = FeatureAdapter(one.shape[-1], other.shape[-1])
+                self.adapters[name] = made.to(trainer.device)

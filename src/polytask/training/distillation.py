@@ -44,7 +44,8 @@ class Distillation:
     its square; or the squared error to the teacher's standardised value (regression). Early
     answers of a model are taught as its last. Validation losses and scores stay plain, and so does
     what recorders of conflict or affinity measure. A task without a teacher learns from its
-    labels alone; one that a batch has no target for is absent, as always.
+    labels alone; one that a batch has no target for is absent, as always. What is taught counts
+    where labels are counted, as in `examples/TASK` of the history.
 
     Teachers are copied when the Trainer is made, frozen, in evaluation mode, without gradients;
     they are no part of the model, its parameters or its checkpoints. Cost: a forward pass of

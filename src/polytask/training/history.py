@@ -31,7 +31,8 @@ class History:
     chosen: dict[str, int] = field(default_factory=dict)
     """Checkpoint name ("best", "equal_time", "last") -> the epoch it holds."""
     remarks: list[str] = field(default_factory=list)
-    """What was left out of the choice and why; batches skipped; why training ended early."""
+    """What was left out of the choice and why; batches skipped; why training ended early; a task
+    whose gradient was 100 times another's in the first steps (losses of different units)."""
     stopped_early: bool = False
     taken_up: str = field(default="", compare=False)
     """In words, what of an earlier fit in the same folder was gone on with or taken."""

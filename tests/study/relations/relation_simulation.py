@@ -24,7 +24,8 @@ GIVEN = {"a": {"b": 10, "c": -10}, "b": {"a": 5, "c": 0}, "c": {"a": 10, "b": -1
 
 
 def relation(estimators=("pairwise",), max_groups=2, **changes):
-    own = {k: changes.pop(k) for k in ("alone", "check", "randoms", "branches") if k in changes}
+    words = ("alone", "check", "randoms", "branches", "budget", "budget_in")
+    own = {k: changes.pop(k) for k in words if k in changes}
     tasks = {
         name: {
             "kind": "binary" if direction == "max" else "regression",

@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 from relation_simulation import GIVEN, facts, planned, simulate, table
-from scipy.stats import spearmanr
+from scipy import stats
 
 from polytask.relationships import Affinity, group_tasks
 from polytask.study.relations.agreement import agreement, spearman, worth
 from polytask.study.relations.analysis import analyse
+from polytask.study.relations.arrangements import _branched
 from polytask.study.relations.remarks import stands_out
+from polytask.study.relations.verdict import verdict
 
 BY_HAND = {
     "recommended": 25 / 3,
@@ -220,7 +222,7 @@ def test_unknown_pairs_and_noise_are_remarked():
 def test_spearman_against_scipy():
     draw = np.random.default_rng(1)
     one, other = draw.normal(size=20).round(1), draw.normal(size=20).round(1)
-    assert spearman(one, other) == pytest.approx(spearmanr(one, other).statistic, abs=1e-12)
+    assert spearman(one, other) == pytest.approx(stats.spearmanr(one, other).statistic, abs=1e-12)
     assert spearman(one, one) == pytest.approx(1.0)
     assert spearman(one[:2], other[:2]) is None
     assert spearman(np.ones(5), other[:5]) is None
@@ -240,7 +242,7 @@ def test_agreement_looks_at_what_both_know_off_the_diagonal():
     known = ~np.eye(6, dtype=bool)
     known[0, 1] = False
     assert found["pairs"] == 29
-    expected = spearmanr(ours[known], gold[known]).statistic
+    expected = stats.spearmanr(ours[known], gold[known]).statistic
     assert found["spearman"] == pytest.approx(expected)
     assert found["low"] < expected <= found["high"] <= 1
     assert agreement(affinity(ours), affinity(gold)) == found
@@ -313,7 +315,7 @@ def test_estimators_beside_pairwise_training():
     ours, theirs = (np.array(e["affinity"]["values"])[off] for e in (cosine, gold))
     assert ours == pytest.approx([0.3, -0.3, 0.3, -0.1, -0.3, -0.1], abs=0.02)
     assert theirs == pytest.approx([10, -10, 5, 0, 10, -10])
-    assert cosine["agreement"]["spearman"] == pytest.approx(spearmanr(ours, theirs).statistic)
+    assert cosine["agreement"]["spearman"] == pytest.approx(stats.spearmanr(ours, theirs).statistic)
     assert cosine["agreement"]["pairs"] == 6
     assert gold["agreement"] is None
     # Runs beyond the training of all tasks.
@@ -322,3 +324,31 @@ def test_estimators_beside_pairwise_training():
     assert gold["cost"]["trainings"] == pytest.approx(30 * 2.0 / 3.0)
     assert any("ranks pairs as training them in pairs does is not shown" in t
                for t in found["remarks"])  # fmt: skip
+
+
+def test_one_network_with_branches_is_a_question_of_its_own():
+    def entry(which, values):
+        return {"id": which, "delta_m": {"values": values}}
+
+    found = [entry("all_in_one", [0.0, 0.1, -0.1, 0.0, 0.05]), entry("alone", [0.0] * 5)]
+    assert _branched(found, 0.0) == []
+    ours = [2.0, 2.2, 1.9, 2.1, 2.0]
+    entries = _branched([*found, entry("branched", ours)], 0.0)
+    assert [(e["ours"], e["theirs"]) for e in entries] == [
+        ("branched", "all_in_one"), ("branched", "alone"),
+    ]  # fmt: skip
+    for one, other in zip(entries, found, strict=True):
+        differences = np.subtract(ours, other["delta_m"]["values"])
+        assert one["differences"] == pytest.approx(differences)
+        assert one["mean"] == pytest.approx(differences.mean())
+        p = stats.ttest_1samp(differences, 0.0).pvalue
+        assert one["p"] == pytest.approx(p)
+        assert p <= one["p_holm"] <= 2 * p + 1e-12
+        assert one["word"] == "helps"
+    said = analyse(planned(given=GIVEN), facts(planned(given=GIVEN)), {})
+    assert said["check"]["branched"] == []
+    told = verdict(said | {"check": said["check"] | {"branched": entries}})
+    assert told["branched"]["alone"].startswith(
+        "The branched network beats every task alone (+2.0 %"
+    )
+    assert "One network with branches beats all in one network (+2.0 %" in told["sentence"]

@@ -248,3 +248,32 @@ def test_a_tree_of_branches_is_found_and_checked(tmp_path):
         next((tmp_path / "out").glob("runs/all-linear-branched*/unit.json")).read_text()
     )
     assert built["config"]["architecture"]["arguments"] == {"tree": tree["levels"]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", ["parameters", "latency"])
+def test_a_budget_is_measured_before_groups_are_chosen(numbers, tmp_path, unit):
+    words = SHORT | {"max_groups": None, "check": False, "alone": 0.0}
+    out = tmp_path / "out"
+    found = relate(numbers, affinity=GIVEN, budget=2.2, budget_in=unit, **words, out=out)
+    results = found.results
+    assert results["complete"]
+    spent, chosen = results["budget"], results["recommendation"]
+    heads = spent["tasks"]
+    assert spent["network"] + sum(heads.values()) == pytest.approx(1.0)
+    assert chosen["cost"] == pytest.approx(
+        sum(spent["network"] + sum(heads[t] for t in g["tasks"]) for g in chosen["groups"])
+    )
+    assert chosen["cost"] <= 2.2 + 1e-8
+    if unit == "parameters":
+        # 64 inputs and 16 features, each with a bias; a head of 16 weights and a bias.
+        encoder, head = 64 * 16 + 16, 17
+        assert spent["network"] == pytest.approx(encoder / (encoder + 4 * head))
+        assert len(chosen["groups"]) == 2
+    assert f"within a budget of {spent['words']}" in results["verdict"]["sentence"]
+    written = yaml.safe_load((out / "study.yaml").read_text())
+    assert (written["budget"], written["budget_in"]) == (2.2, unit)
+    before = times(out)
+    again = relate(**(written | {"progress": False}))
+    assert again.results["recommendation"] == chosen
+    assert times(out) == before

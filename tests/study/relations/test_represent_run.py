@@ -12,7 +12,7 @@ from alone_networks import TASKS, carried_out, digits_plan, few_digits, measured
 from polytask import registry
 from polytask.errors import UserError
 from polytask.relationships import Affinity, branch_tree, group_tasks, linear_cka, rsa
-from polytask.study.relations.estimators._alone import over_seeds
+from polytask.study.relations.estimators._seeds import over_seeds
 from polytask.study.relations.estimators.cka import CKA
 from polytask.study.relations.estimators.rsa import RSA
 from polytask.study.relations.runs._trained import trained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ CARD: dict[str, Any] = {
         "state": "multiclass: 4 classes",
     },
     "split": "drawn by seed; split='books' tests on every fifth book: Deut, 2Sam, Ezra, Prov, Lam, "
-    "Amos and Hab; split=group keeps books whole",
+    "Amos and Hab; split=group keeps books whole; books=[...] takes the verses of some only",
     "address": "https://github.com/openscriptures/morphhb",
     "source": "Open Scriptures Hebrew Bible, morphology of December 2018, on the text of the "
     "Westminster Leningrad Codex 4.20",
@@ -62,7 +63,11 @@ LENGTH = 64
 
 
 def morphhb(
-    split: str | None = None, rows: int | None = None, seed: int = 0, length: int = LENGTH
+    split: str | None = None,
+    rows: int | None = None,
+    seed: int = 0,
+    length: int = LENGTH,
+    books: Sequence[str] | None = None,
 ) -> Dataset:
     """Hebrew Bible morphology: 23,213 verses; seven grammatical features of every morpheme.
 
@@ -74,6 +79,8 @@ def morphhb(
         seed: of that sample.
         length: L, morphemes that are kept of a verse. With 64, seven verses of 23,213 lose 52
             morphemes together; the longest has 83. No letter is cut.
+        books: names of the books to take, as in ["Gen", "Ruth"] (`Gen` to `Mal`, 1Sam and 2Sam
+            among them); None for all. `rows` are drawn from theirs.
 
     Raises:
         UserError: an option that does not fit, or the data cannot be fetched.
@@ -86,11 +93,20 @@ def morphhb(
         raise UserError(
             f"length of morphhb: expected a whole number of at least 1, found {length!r}."
         )
+    wanted = [books] if isinstance(books, str) else books
+    for name in wanted or ():
+        if name not in BOOKS:
+            raise unknown("book of morphhb:", name, BOOKS)
+    if wanted is not None and not wanted:
+        raise UserError("books of morphhb: found none; expected at least one, such as ['Ruth'].")
     kept = np.sort(sample(CARD["rows"], rows, seed, "morphhb"))
 
     from polytask.data.dataset import Dataset
 
     arrays = parsed(CARD, 1, _read)
+    if wanted is not None:
+        theirs = np.flatnonzero(np.isin(arrays["book"], [BOOKS.index(name) for name in wanted]))
+        kept = np.sort(theirs[sample(len(theirs), rows, seed, "morphhb")])
     verses, cut = _padded(arrays, kept, length)
     book = arrays["book"][kept].astype(np.int64)
     tasks = [

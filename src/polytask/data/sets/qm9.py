@@ -64,6 +64,7 @@ CARD: dict[str, Any] = {
         "the 3,054 molecules whose structure changed under relaxation are left out, as usual",
         "B3LYP/6-31G(2df,p); the positions are those of the relaxed structure",
         "the tables of Nash-MTL and FAMO give the mean absolute error in these units",
+        "targets=[..., gap] has lumo less homo too; missing=0.8 hides four labels of five",
     ],
 }
 MAX_ATOMS = 29
@@ -83,6 +84,10 @@ COLUMNS = {
     "Cv": ("Heatcapacity_Cv_cal_mol_K", 1.0),
 }
 """The targets in the order of the published tables: column of the file, factor to our unit."""
+ALL = (*COLUMNS, "gap")
+"""The targets there are: those of the file, and the difference of two of them."""
+HIDDEN = 1
+"""Keeps the draw of hidden labels apart from others of the same seed."""
 ELEMENTS = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9}
 FREE_ATOMS = {
     "U0": (-0.500273, -37.846772, -54.583861, -75.064579, -99.718730),
@@ -100,6 +105,7 @@ def qm9(
     seed: int = 0,
     targets: Sequence[str] | None = None,
     energies: str = "atomization",
+    missing: float = 0.0,
 ) -> Dataset:
     """QM9: 130,831 small molecules as atoms in space; eleven quantum-chemical properties.
 
@@ -112,11 +118,16 @@ def qm9(
         rows: how many molecules, drawn by `seed` and kept in the order of the file; None for all.
         split: `seeded` for fixed parts drawn by `seed`; None to leave splitting to the caller.
         seed: of the sample and of the fixed parts.
-        targets: names of the targets to keep, in this order; None for all.
+        targets: names of the targets to keep, in this order; None for the eleven. `gap`, lumo less
+            homo in meV, may be named as a twelfth.
         energies: what U0, U, H and G are. `atomization`: less the published energies of the
             free atoms, as in those tables; needs no fit. `fitted`: less a least-squares fit on
             the numbers of atoms of the five elements, made on the training rows alone, so it
             takes split='seeded'. `total`: as they are; float32 keeps them to about 1 meV.
+        missing: share of labels that are hidden, from 0 to below 1, as in a table of assays where
+            most were never made. Drawn by `seed` for every molecule and target by itself, in all
+            parts alike: validation and test see no hidden label either. What is hidden of a
+            target does not depend on the others that are kept.
 
     Raises:
         UserError: an option that does not fit, or the data cannot be fetched.
@@ -137,8 +148,18 @@ def qm9(
         [targets] if isinstance(targets, str) else list(COLUMNS if targets is None else targets)
     )
     for name in wanted:
-        if name not in COLUMNS:
-            raise unknown("target of qm9:", name, COLUMNS)
+        if name not in ALL:
+            raise unknown("target of qm9:", name, ALL)
+    if not isinstance(missing, int | float) or isinstance(missing, bool) or not 0 <= missing < 1:
+        raise UserError(
+            f"missing of qm9: expected a share from 0 to below 1, found {missing!r}; 0.8 hides "
+            "four labels of five."
+        )
+    if missing and energies == "fitted":
+        raise UserError(
+            "energies='fitted' of qm9 is fitted on the labels of all training rows, of which "
+            f"missing={missing} hides some; expected one of the two. Take energies='atomization'."
+        )
     drawn = sample(CARD["rows"], rows, seed, "qm9")
 
     from polytask.data.dataset import Dataset
@@ -152,11 +173,17 @@ def qm9(
     if energies != "total":
         values, note = _bound(values, atoms, None if energies == "atomization" else fixed)
         notes.append(note)
+    orbitals = [list(COLUMNS).index(name) for name in ("lumo", "homo")]
+    values = np.column_stack([values, values[:, orbitals[0]] - values[:, orbitals[1]]])
+    if missing:
+        hidden = np.random.default_rng([seed, HIDDEN]).random(values.shape) < missing
+        values = np.where(hidden, np.nan, values)
+        notes.append(f"{hidden.mean():.1%} of the labels are hidden, drawn by seed {seed}")
     tasks = [Task(name, "regression", metrics=("mae", "rmse", "r2")) for name in wanted]
     return Dataset(
         name="qm9",
         inputs={"atoms": atoms, "positions": arrays["positions"][kept]},
-        targets={name: values[:, list(COLUMNS).index(name)] for name in wanted},
+        targets={name: values[:, ALL.index(name)] for name in wanted},
         tasks={task.name: task for task in tasks},
         fixed_split=fixed,
         notes=notes,

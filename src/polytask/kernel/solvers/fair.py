@@ -13,16 +13,19 @@ STEPS = 200
 VANISHED = 1e-12
 
 
-def fair_weights(gramian: Tensor, power: float = 1.0) -> Tensor | None:
-    """w > 0 with G w = w^-power, the only one; None when there is none.
+def fair_weights(
+    gramian: Tensor, power: float = 1.0, preference: Tensor | None = None
+) -> Tensor | None:
+    """w > 0 with G w = p w^-power, the only one; None when there is none.
 
-    It is the minimiser of the convex ½ wᵀGw - sum U(w), U' = w^-power, found by Newton's
-    method with a line search. The unknowns are w_t / G_tt^(-1/(1+power)), which are 1 for
+    It is the minimiser of the convex ½ wᵀGw - sum p U(w), U' = w^-power, found by Newton's
+    method with a line search. The unknowns are w_t / (p_t / G_tt)^(1/(1+power)), which are 1 for
     orthogonal gradients, so lengths of gradients that are orders apart do no harm.
 
     Args:
         gramian: inner products of the gradients, shape [T, T].
         power: positive; 1 for Nash's bargaining solution, 1/alpha for alpha-fairness.
+        preference: p, shape [T], positive; 1 for every task when left out.
 
     Returns:
         w, shape [T], float64: 0 for a zero gradient, which no weight could balance. None when
@@ -35,6 +38,9 @@ def fair_weights(gramian: Tensor, power: float = 1.0) -> Tensor | None:
     common = known.size.log().mean().exp()
     unit = (known.size / common) ** (-2 / (1 + power))
     root = unit ** ((1 - power) / 2)
+    if preference is not None:
+        p = preference.to(known.size)[known.live]
+        unit, root = unit * p ** (1 / (1 + power)), root * p ** (1 / (1 + power))
     x = _balance(known.cosine, root / root.max(), power)
     if x is None:
         return None

@@ -16,7 +16,7 @@ LOG = logging.getLogger("polytask")
 
 
 class FairBalancer(Balancer):
-    """Weights w with G w = w^-power.
+    """Weights w with G w = p w^-power, p = 1 but for Nash-MTL's preference.
 
     scale='sum' solves for G divided by its Frobenius norm, as the official code of Nash-MTL
     does: weights of identical gradients are then 1 each, and the step shrinks with the
@@ -35,13 +35,17 @@ class FairBalancer(Balancer):
         super().__init__(**options)
         self._warned = False
 
+    def relative(self, tasks: tuple[str, ...]) -> Tensor | None:
+        """p of the present tasks, with mean 1; None when all are equal."""
+        return None
+
     def solve(self, statistic: Statistic) -> Tensor:
         """The fair weights; MGDA's, whose direction is zero, where there are none."""
         g = statistic.need_gramian()
         size = g.norm()
         if self.scale == "sum" and bool(size > 0):
             g = g / size
-        weights = fair_weights(g, self.power)
+        weights = fair_weights(g, self.power, self.relative(statistic.tasks))
         if weights is not None:
             return weights
         if not self._warned:

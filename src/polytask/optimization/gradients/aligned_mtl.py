@@ -8,10 +8,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from polytask.errors import UserError, unknown
 from polytask.kernel.solvers import correlate, spectrum
 from polytask.kernel.statistic import Statistic
 from polytask.optimization.base import Balancer, check_word
+from polytask.optimization.gradients._preference import checked, shares
 
 
 class AlignedMTL(Balancer):
@@ -48,15 +48,12 @@ class AlignedMTL(Balancer):
         super().__init__(**options)
         check_word("mode", mode, ("min", "median", "rmse"))
         self.mode = mode
-        self.preference = None if preference is None else dict(preference)
-        for task, value in (preference or {}).items():
-            if not 0 < value < float("inf"):
-                raise UserError(f"preference[{task!r}] must be positive and finite, found {value}.")
+        self.preference = checked(preference)
 
     def decide(self, statistic: Statistic) -> Tensor:
         """sqrt(λ) V Λ^(-1/2) Vᵀ p."""
         g = statistic.need_gramian()
-        preference = self._preference(statistic.tasks).to(g)
+        preference = shares(self.preference, statistic.tasks).to(g)
         rank = len(spectrum(correlate(g).cosine)[0])
         if rank == 0:
             return preference  # all gradients are zero
@@ -70,12 +67,3 @@ class AlignedMTL(Balancer):
     def sum_on_equal(self, tasks: tuple[str, ...]) -> float:
         """Equal gradients: B = 11ᵀ/T, and the preference sums to 1."""
         return 1.0
-
-    def _preference(self, tasks: tuple[str, ...]) -> Tensor:
-        if self.preference is None:
-            return torch.full((len(tasks),), 1 / len(tasks))
-        for task in tasks:
-            if task not in self.preference:
-                raise unknown("task in preference:", task, self.preference)
-        chosen = torch.tensor([self.preference[task] for task in tasks], dtype=torch.float64)
-        return chosen / chosen.sum()

@@ -6,7 +6,6 @@ from affinities, which see training and validation rows. Test scores are only re
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from polytask.relationships.branches import BranchTree
 from polytask.study.plan import Outcomes
 from polytask.study.relations.agreement import agreement, worth
 from polytask.study.relations.arrangements import check
+from polytask.study.relations.budget import facts as budget
 from polytask.study.relations.costs import cost_of, costs
 from polytask.study.relations.measures import Measure
 from polytask.study.relations.plan import BUDGET, RelationPlan, Told
@@ -44,6 +44,7 @@ def analyse(plan: RelationPlan, facts: Mapping[str, Any], outcomes: Outcomes) ->
         "method": relation.method.label,
         "architecture": relation.architecture.label,
         "max_groups": relation.max_groups,
+        "budget": budget(plan, outcomes),
         "alone": relation.worth_alone(plan.measures[0].gains),
         "estimators": _estimators(plan, outcomes),
         "recommendation": _recommendation(plan, outcomes),
@@ -92,27 +93,12 @@ def _estimator(
         "unit": measure.estimator.unit,
         "gains": measure.gains,
         "decides": first,
-        "affinity": why if affinity is None else _table(affinity),
+        "affinity": why if affinity is None else affinity.to_dict(),
         "grouping": why if grouping is None else _grouping(grouping),
         "cost": cost_of(plan, measure, outcomes),
         "agreement": compared,
         "grouping_worth": worthy,
     }
-
-
-def _table(affinity: Affinity) -> dict[str, Any]:
-    """As `Affinity.save` writes it: None where nothing was measured."""
-    errors = affinity.standard_errors
-    return {
-        "tasks": list(affinity.tasks),
-        "values": _rows(affinity.values.tolist()),
-        "standard_errors": None if errors is None else _rows(errors.tolist()),
-        "measured": affinity.measured,
-    }
-
-
-def _rows(table: list[list[float]]) -> list[list[float | None]]:
-    return [[None if math.isnan(value) else value for value in row] for row in table]
 
 
 def _grouping(grouping: Grouping) -> dict[str, Any]:
@@ -121,6 +107,7 @@ def _grouping(grouping: Grouping) -> dict[str, Any]:
         "assignment": {task: list(group) for task, group in grouping.assignment.items()},
         "score": grouping.score,
         "values": grouping.values,
+        "cost": grouping.cost,
         "gap": grouping.gap,
     }
 
@@ -135,7 +122,12 @@ def _recommendation(plan: RelationPlan, outcomes: Outcomes) -> dict[str, Any]:
         served = [task for task in group if grouping.assignment[task] == group]
         predicted = {task: grouping.values[task] for task in served}
         found.append({"tasks": list(group), "serves": served, "predicted": predicted})
-    return {"estimator": measure.name, "groups": found, "score": grouping.score}
+    return {
+        "estimator": measure.name,
+        "groups": found,
+        "score": grouping.score,
+        "cost": grouping.cost,
+    }
 
 
 def _branches(plan: RelationPlan, outcomes: Outcomes) -> dict[str, Any] | None:
@@ -156,6 +148,7 @@ def _branches(plan: RelationPlan, outcomes: Outcomes) -> dict[str, Any] | None:
 def _missing(plan: RelationPlan, outcomes: Outcomes) -> list[str]:
     """In words, what has neither finished nor failed."""
     waiting = [f"measuring: {u.id}" for u in plan.measuring(outcomes) if u.hash not in outcomes]
+    waiting += [f"costs: {u.id}" for u in plan.pricing() if u.hash not in outcomes]
     if plan.relation.check and not plan.decided(outcomes):
         waiting.append("the networks of the groups, which are not known before the measuring ends")
     for contender in plan.contenders(outcomes).values():

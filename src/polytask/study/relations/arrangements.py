@@ -7,7 +7,14 @@ from typing import Any
 
 from polytask.study.folder import Outcome
 from polytask.study.plan import Contender, Outcomes
-from polytask.study.relations.groups import ALL_IN_ONE, ALONE, RANDOM, RECOMMENDED, Arrangement
+from polytask.study.relations.groups import (
+    ALL_IN_ONE,
+    ALONE,
+    BRANCHED,
+    RANDOM,
+    RECOMMENDED,
+    Arrangement,
+)
 from polytask.study.relations.plan import RelationPlan
 from polytask.study.scores import Yardstick, contrast, delta_m, gain_entries, single_entry
 from polytask.study.statistics import holm, mean_defined, word
@@ -34,7 +41,11 @@ def check(plan: RelationPlan, outcomes: Outcomes, redrawn: float) -> Entry | Non
         redrawn=redrawn,
     )
     found = [_entry(plan, a, runs, yardstick, outcomes) for a in plan.arrangements(outcomes)]
-    return {"arrangements": found, "contrasts": _contrasts(plan, found, outcomes, redrawn)}
+    return {
+        "arrangements": found,
+        "contrasts": _contrasts(plan, found, outcomes, redrawn),
+        "branched": _branched(found, redrawn),
+    }
 
 
 def finished(plan: RelationPlan, contender: Contender, outcomes: Outcomes) -> list[Outcome | None]:
@@ -92,7 +103,8 @@ def _entry(
         "networks": len(networks),
         "lr": [plan.chosen_lr(contender, outcomes) for contender in networks],
         "parameters": _sum(plan, networks, outcomes, "parameters"),
-        "step": _step(plan, networks, outcomes),
+        "step": _relative(plan, networks, outcomes, "step_seconds"),
+        "inference": _relative(plan, networks, outcomes, "inference_seconds"),
         "tasks": {task: _task(entry) for task, entry in tasks.items()},
         "delta_m": {
             "values": total["test"],
@@ -136,8 +148,27 @@ def _contrasts(
         # A seed counts where all of them have it, or means of different groups would be compared.
         rows = list(zip(*randoms, strict=True))
         theirs[RANDOM] = [None if None in row else mean_defined(row) for row in rows]
-    entries = [
-        {"ours": RECOMMENDED, "theirs": which, **contrast(values[RECOMMENDED], other, redrawn)}
+    return _compared(RECOMMENDED, values[RECOMMENDED], theirs, redrawn)
+
+
+def _branched(found: Sequence[Entry], redrawn: float) -> list[Entry]:
+    """Δm of the branched network minus that of all in one and of every task alone.
+
+    A family of its own: whether to branch one network is another question than how to group.
+    """
+    values = {entry["id"]: entry["delta_m"]["values"] for entry in found}
+    if BRANCHED not in values:
+        return []
+    theirs = {which: values[which] for which in (ALL_IN_ONE, ALONE)}
+    return _compared(BRANCHED, values[BRANCHED], theirs, redrawn)
+
+
+def _compared(
+    ours: str, values: Sequence[Any], theirs: Mapping[str, Sequence[Any]], redrawn: float
+) -> list[Entry]:
+    """One entry for each of the others, with p-values corrected over them."""
+    entries: list[Entry] = [
+        {"ours": ours, "theirs": which, **contrast(values, other, redrawn)}
         for which, other in theirs.items()
     ]
     for entry, p in zip(entries, holm([entry["p"] for entry in entries]), strict=True):
@@ -160,10 +191,12 @@ def failures(plan: RelationPlan, contender: Contender, outcomes: Outcomes) -> li
     ]
 
 
-def _step(plan: RelationPlan, networks: Sequence[Contender], outcomes: Outcomes) -> float | None:
-    """Step times of all networks together, in that of the network of all tasks."""
-    ours = _sum(plan, networks, outcomes, "step_seconds")
-    base = _sum(plan, [plan.everyone], outcomes, "step_seconds")
+def _relative(
+    plan: RelationPlan, networks: Sequence[Contender], outcomes: Outcomes, key: str
+) -> float | None:
+    """Times of all networks together, in that of the network of all tasks."""
+    ours = _sum(plan, networks, outcomes, key)
+    base = _sum(plan, [plan.everyone], outcomes, key)
     return ours / base if ours and base else None
 
 

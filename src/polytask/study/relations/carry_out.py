@@ -131,7 +131,7 @@ def forecast(plan: RelationPlan, outcomes: dict[str, Outcome], workers: int) -> 
             }
         rows.append(row)
     wall = START + total * max(seconds, default=0.0) / workers
-    networks = plan.probe_total({})
+    networks = plan.probe_total({}) if plan.relation.check else 0
     checked = (
         f", at most {plural(networks, 'network')} x {each} to check the groups"
         if plan.relation.check

@@ -12,6 +12,7 @@ from polytask.errors import UserError
 from polytask.relationships import Affinity, Grouping, group_tasks
 from polytask.relationships.branches import BranchTree, branch_tree
 from polytask.study.plan import Contender, Outcomes, Unit
+from polytask.study.relations.budget import priced_networks, prices
 from polytask.study.relations.groups import (
     BRANCHED,
     Arrangement,
@@ -60,7 +61,7 @@ class RelationPlan(Trainings):
     def told(self, measure: Measure, outcomes: Outcomes) -> Told | None:
         """What an estimator told; None until its runs have ended."""
         if measure.name not in self._told:
-            units = self.measuring_units(measure, outcomes)
+            units = [*self.measuring_units(measure, outcomes), *self.pricing()]
             if any(unit.hash not in outcomes for unit in units):
                 return None
             self._told[measure.name] = self._read(measure, outcomes)
@@ -142,8 +143,13 @@ class RelationPlan(Trainings):
         return [unit for key, unit in units.items() if key not in outcomes]
 
     def probes(self, outcomes: Outcomes) -> list[Unit]:
-        """The cost probes that are known by now, one for every network of the check."""
-        return [self.probe(contender) for contender in self.contenders(outcomes).values()]
+        """The cost probes that are known by now: of the check's networks, and of a budget."""
+        checked = [self.probe(contender) for contender in self.contenders(outcomes).values()]
+        return list({unit.hash: unit for unit in [*self.pricing(), *checked]}.values())
+
+    def pricing(self) -> list[Unit]:
+        """The cost probes that a budget takes; none for a number of networks."""
+        return [self.probe(contender) for contender in priced_networks(self)]
 
     def planned(self, outcomes: Outcomes) -> int:
         """How many runs there will be at most when none fails, probes left out.
@@ -168,7 +174,7 @@ class RelationPlan(Trainings):
 
     def probe_total(self, outcomes: Outcomes) -> int:
         """How many cost probes there will be at most."""
-        return len(self.contenders(outcomes)) + self._unknown_networks(outcomes)
+        return len(self.probes(outcomes)) + self._unknown_networks(outcomes)
 
     def _unknown_networks(self, outcomes: Outcomes) -> int:
         """How many networks may join the check."""
@@ -185,9 +191,20 @@ class RelationPlan(Trainings):
             affinity = measure.estimator.affinity(self, outcomes)
         except UserError as error:
             return Told(reason=str(error))
-        worth = self.relation.worth_alone(measure.gains)
+        relation = self.relation
+        worth = relation.worth_alone(measure.gains)
         try:
-            return Told(affinity, group_tasks(affinity, self.relation.max_groups, worth))
+            known = prices(self, outcomes)
+            assert known is not None, "told waits for the probes"
+            found = group_tasks(
+                affinity,
+                relation.max_groups,
+                worth,
+                budget=relation.budget,
+                network_cost=known.network,
+                task_costs=known.tasks,
+            )
+            return Told(affinity, found)
         except UserError as error:
             return Told(affinity, reason=str(error))
 

@@ -15,6 +15,7 @@ from polytask.report.words import listing
 from polytask.study.comparison import modules, processors
 from polytask.study.executor import PRELOAD, Here, Processes
 from polytask.study.folder import finished
+from polytask.study.relations.budget import NETWORKS, check_budget, networks_at_most
 from polytask.study.relations.settings import (
     AUTO,
     NEVER,
@@ -50,12 +51,14 @@ DEFAULT_ESTIMATORS = ("lookahead",)
 def relate(
     data: Any,
     *,
-    max_groups: int = 3,
+    max_groups: int | None = None,
     estimators: Sequence[Any] | Mapping[str, Any] | str = DEFAULT_ESTIMATORS,
     affinity: Any = None,
     alone: float | str | None = AUTO,
     check: bool = True,
     randoms: int = 3,
+    budget: float | None = None,
+    budget_in: str = NETWORKS,
     branches: bool | str = False,
     method: Any = "linear",
     architecture: Any = "hard_sharing",
@@ -110,7 +113,8 @@ def relate(
     Args:
         data: a `Dataset`, a DataFrame, a table's file, a registered name,
             `{name: {option: value}}`, or a folder written by `Dataset.save`.
-        max_groups: how many networks there may be.
+        max_groups: how many networks there may be; by default 3, or with a budget as many as it
+            pays for.
         estimators: names, or `{name: {argument: value}}`, the one that decides first
             (`polytask list estimators`).
         affinity: your own instead: an `Affinity`, a mapping, a DataFrame (rows are scored), or a
@@ -120,6 +124,13 @@ def relate(
             "never" (or None) forbids such groups.
         check: train the groups and what they are compared with.
         randoms: how many random divisions.
+        budget: what the recommended networks may cost together, 1 or more: so many networks, or so
+            many times one network for all tasks.
+        budget_in: what that counts: "networks" (2.5 are two), "parameters", or "latency", the time
+            of predicting one batch with every network, one after another. The last two are
+            measured before anything is trained, on the network of all tasks and those of single
+            ones; a group counts as an encoder and a head for each member. That is exact for the
+            parameters of hard sharing, and else an estimate, which the check measures again.
         branches: also find a tree of branches from representations at every depth ("rsa" or "cka",
             which is measured where it is not among the estimators; True is the former), and check
             the branched network.
@@ -154,8 +165,10 @@ def relate(
         chosen = (*chosen, Choice(registry.find("estimator", tree).name))
     given = read_affinity(affinity)
     worth, drawn = check_alone(alone), check_randoms(randoms)
+    spend = check_budget(budget, budget_in)
     options = check_trainer_options(trainer, relate.__kwdefaults__ or (), "relate")
-    whole = {"max_groups": max_groups, "seeds": seeds, "epochs": epochs, "batch_size": batch_size}
+    whole = {"seeds": seeds, "epochs": epochs, "batch_size": batch_size}
+    whole |= {} if max_groups is None else {"max_groups": max_groups}
     for word, value in whole.items():
         positive(value, word, whole=True)
     grid = rates(lr)
@@ -207,11 +220,13 @@ def relate(
                 plugins=tuple(filter(None, [plugins.origin(entry)])),
             ),
             estimators=chosen,
-            max_groups=max_groups,
+            max_groups=networks_at_most(max_groups, spend, budget_in, len(dataset.tasks)),
             alone=worth,
             check=bool(check),
             randoms=drawn,
             branches=tree,
+            budget=spend,
+            budget_in=budget_in,
         )
         plan = RelationPlan(relation, None if given is None else ordered(given, dataset.tasks))
         folder = folder or Path("runs") / f"{dataset.name}-relate"
@@ -262,6 +277,8 @@ def _arguments(
         "alone": NEVER if relation.alone is None else relation.alone,
         "check": relation.check,
         "randoms": relation.randoms,
+        "budget": relation.budget,
+        "budget_in": None if relation.budget is None else relation.budget_in,
         "branches": relation.branches,
         "method": relation.method.plain(),
         "architecture": relation.architecture.plain(),

@@ -37,6 +37,10 @@ class Relation:
     branches: str | None = None
     """The estimator whose tree is trained, too."""
     seeds_measured: int = 1
+    budget: float | None = None
+    """What the groups may cost together."""
+    budget_in: str = "networks"
+    """Networks, or "parameters" or "latency" in multiples of one network for all tasks."""
 
     @property
     def method(self) -> Choice:

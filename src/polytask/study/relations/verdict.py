@@ -7,6 +7,7 @@ from typing import Any
 
 from polytask.report.numbers import bracket, duration, p_value, plural, signed
 from polytask.report.words import MOST_NAMED
+from polytask.study.relations.budget import NETWORKS
 from polytask.study.relations.groups import ALL_IN_ONE, ALONE, RANDOM
 from polytask.study.statistics import VERDICT_SEEDS
 
@@ -31,17 +32,22 @@ BETTER = {
 def verdict(results: Results) -> dict[str, Any]:
     """The "verdict" of `results.json`: one sentence, one per comparison, and how sure it is."""
     chosen, check = results["recommendation"], results["check"]
+    branched = list(check["branched"]) if check else []
+    branching = {entry["theirs"]: _contrast(entry, "The branched network") for entry in branched}
     if "undefined" in chosen:
         return {
             "sentence": f"No groups are recommended: {_stop(chosen['undefined'])}",
             "contrasts": {},
+            "branched": branching,
             "confidence_note": _confidence(results),
         }
     contrasts = list(check["contrasts"]) if check else []
-    parts = [_recommended(results, chosen), _measured(check, contrasts), _cost(results)]
+    parts = [_recommended(results, chosen), _measured(check, contrasts), *_branched(branched)]
+    parts.append(_cost(results))
     return {
         "sentence": " ".join(part for part in parts if part),
         "contrasts": {entry["theirs"]: _contrast(entry) for entry in contrasts},
+        "branched": branching,
         "confidence_note": _confidence(results),
     }
 
@@ -51,6 +57,9 @@ def _recommended(results: Results, chosen: Entry) -> str:
     groups, size = chosen["groups"], len(results["tasks"])
     deciding = next(entry for entry in results["estimators"] if entry["decides"])
     by = f"by {deciding['label']}" if deciding["name"] != "given" else "by the given affinities"
+    if spent := results.get("budget"):
+        by += f", within a budget of {spent['words']}"
+        by += "" if spent["in"] == NETWORKS else f"; they take {chosen['cost']:.3g}"
     if len(groups) == 1:
         return f"Train all {size} tasks in one network ({by})."
     if len(groups) == size and all(len(group["tasks"]) == 1 for group in groups):
@@ -74,18 +83,28 @@ def _sum(tasks: Sequence[str]) -> str:
     return f"{' + '.join(tasks[: MOST_NAMED - 1])} and {len(tasks) - MOST_NAMED + 1} more"
 
 
+def _branched(contrasts: Sequence[Entry]) -> list[str]:
+    """What the check says of one network with branches, where there is one."""
+    return [f"One network with branches {_told(contrasts)}."] if contrasts else []
+
+
 def _measured(check: Entry | None, contrasts: Sequence[Entry]) -> str:
-    """What the check says, the comparisons of one word together."""
+    """What the check says of the recommendation."""
     if check is None:
         return "That is a prediction: nothing was trained to check it."
     if not contrasts:
         return "There is no other arrangement to compare it with."
+    return f"On test it {_told(contrasts)} (difference in Δm, positive = better)."
+
+
+def _told(contrasts: Sequence[Entry]) -> str:
+    """'beats x and y; it is worse than z': the comparisons of one word together."""
     parts = []
     for said, verb in BETTER.items():
         named = [entry for entry in contrasts if entry["word"] == said]
         if named:
             parts.append(f"{verb} {' and '.join(_against(entry) for entry in named)}")
-    return f"On test it {'; it '.join(parts)} (difference in Δm, positive = better)."
+    return "; it ".join(parts)
 
 
 def _against(entry: Entry) -> str:
@@ -93,12 +112,12 @@ def _against(entry: Entry) -> str:
     return f"{OTHERS[entry['theirs']]}{_gain(entry)}"
 
 
-def _contrast(entry: Entry) -> str:
+def _contrast(entry: Entry, ours: str = "The recommendation") -> str:
     """The sentence on one comparison."""
     said = entry["word"]
     if said == "undefined":
-        return f"The recommendation {BETTER[said]} {OTHERS[entry['theirs']]}: no seed has both."
-    return f"The recommendation {BETTER[said]} {_against(entry)}, {_why(entry)}."
+        return f"{ours} {BETTER[said]} {OTHERS[entry['theirs']]}: no seed has both."
+    return f"{ours} {BETTER[said]} {_against(entry)}, {_why(entry)}."
 
 
 def _why(entry: Entry) -> str:

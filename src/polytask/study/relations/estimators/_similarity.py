@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from polytask.errors import UserError
 from polytask.relationships import Affinity
 from polytask.study.plan import Outcomes, Unit
-from polytask.study.relations.estimators._alone import Reads, over_seeds
-from polytask.study.relations.runs._tables import from_json
+from polytask.study.relations.estimators._alone import Reads
+from polytask.study.relations.estimators._seeds import over_seeds
 
 if TYPE_CHECKING:
     from polytask.study.relations.plan import RelationPlan
@@ -59,7 +59,10 @@ class Similarity(Reads):
         """
         found = [ended[self.measure] for ended in self.read(plan, outcomes)]
         count = len(found[0])
-        tables = [over_seeds([from_json(of[str(stage)]) for of in found]) for stage in range(count)]
+        tables = [
+            over_seeds([Affinity.from_dict(of[str(stage)]) for of in found])
+            for stage in range(count)
+        ]
         return [
             replace(table, measured=f"{table.measured}, stage {stage} of 0 to {count - 1}")
             for stage, table in enumerate(tables)

@@ -12,6 +12,7 @@ from polytask.relationships.surrogate import WAYS
 from polytask.study.folder import Outcome
 from polytask.study.plan import Outcomes, Unit
 from polytask.study.relations.estimators._base import Estimator
+from polytask.study.relations.estimators._seeds import over_seeds
 
 if TYPE_CHECKING:
     from polytask.study.relations.plan import RelationPlan
@@ -34,8 +35,8 @@ class ProjectedGradients(Estimator):
     Cost: the training of all tasks, and for each seed directions + head_directions forward passes
     with derivatives (about two plain ones) over up to 2 `rows` rows, whatever the number of tasks,
     and a small optimisation for every group and task. With several seeds measured, affinities are
-    means over networks; the standard error is that of the mean over groups, or over networks,
-    whichever is larger.
+    means over networks; the standard error is that of the mean over groups or, from three networks
+    on, over networks, whichever is larger.
 
     Args:
         start: 'zero' (a linear model of the gradients learns from nothing, as in the published
@@ -136,7 +137,7 @@ class ProjectedGradients(Estimator):
             raise UserError(
                 f"there is no network to read gradients of, or it failed: {ended[0]['error']}"
             )
-        return self._merged([self._one(plan, outcome) for outcome in fine])
+        return over_seeds([self._one(plan, outcome) for outcome in fine])
 
     def _read(self, plan: RelationPlan, trained: Unit, seed: int) -> Unit:
         config = {
@@ -156,19 +157,4 @@ class ProjectedGradients(Estimator):
             cover=record["cover"],
             shrinkage=self.shrinkage,
             measured=f"projected gradients, {groups}",
-        )
-
-    def _merged(self, found: list[Affinity]) -> Affinity:
-        """The mean over networks; a pair that one of them does not tell is not known."""
-        if len(found) == 1:
-            return found[0]
-        tables = np.stack([one.values for one in found])
-        errors = np.stack([np.asarray(one.standard_errors) for one in found])
-        within = np.sqrt((errors**2).sum(0)) / len(found)
-        between = tables.std(0, ddof=1) / np.sqrt(len(found))
-        return Affinity(
-            found[0].tasks,
-            tables.mean(0),
-            np.fmax(within, between),
-            measured=f"{found[0].measured}, {len(found)} networks",
         )

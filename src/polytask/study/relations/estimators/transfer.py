@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from polytask.errors import UserError
 from polytask.relationships import Affinity
 from polytask.study.plan import Outcomes, Unit
-from polytask.study.relations.estimators._alone import Reads, over_seeds
-from polytask.study.relations.runs._tables import from_json
+from polytask.study.relations.estimators._alone import Reads
+from polytask.study.relations.estimators._seeds import over_seeds
 
 if TYPE_CHECKING:
     from polytask.study.relations.plan import RelationPlan
@@ -59,4 +59,6 @@ class Transfer(Reads):
 
     def affinity(self, plan: RelationPlan, outcomes: Outcomes) -> Affinity:
         """The affinities, mean over the seeds."""
-        return over_seeds([from_json(ended["transfer"]) for ended in self.read(plan, outcomes)])
+        return over_seeds(
+            [Affinity.from_dict(ended["transfer"]) for ended in self.read(plan, outcomes)]
+        )

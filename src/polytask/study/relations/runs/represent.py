@@ -12,7 +12,6 @@ from polytask.architectures._tree import stage_costs
 from polytask.data import Dataset
 from polytask.errors import UserError
 from polytask.relationships import linear_cka, rsa
-from polytask.study.relations.runs._tables import to_json
 from polytask.study.relations.runs._trained import trained
 from polytask.study.unit import EncoderMaker
 from polytask.training.representation import encoder_of
@@ -44,7 +43,7 @@ def represent(
     stages = next(iter(features.values()))
     found: dict[str, Any] = {
         name: {
-            str(stage): to_json(measure({task: of[stage] for task, of in features.items()}))
+            str(stage): measure({task: of[stage] for task, of in features.items()}).to_dict()
             for stage in stages
         }
         for name, measure in MEASURES.items()

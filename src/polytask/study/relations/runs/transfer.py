@@ -12,7 +12,6 @@ import torch
 
 from polytask.data import Dataset
 from polytask.relationships import transfer_affinity
-from polytask.study.relations.runs._tables import to_json
 from polytask.study.relations.runs._trained import trained
 from polytask.study.unit import EncoderMaker, prepare
 from polytask.training._frozen import fit_head, freeze, row_losses
@@ -47,7 +46,7 @@ def transfer(
                 output = head(val.of(task))
             losses[target][source] = row_losses(task, output, val.targets[target])
     return {
-        "transfer": to_json(transfer_affinity(losses)),
+        "transfer": transfer_affinity(losses).to_dict(),
         "losses": {t: {s: _mean(found) for s, found in row.items()} for t, row in losses.items()},
         "rows": rows,
     }

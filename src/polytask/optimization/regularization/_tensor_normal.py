@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from polytask.architectures._soft_terms import unfolded
+from polytask.optimization.regularization._terms import unfolded
 
 
 class TensorNormal(nn.Module):

@@ -58,3 +58,9 @@ def tucker_norm(stack: Tensor) -> Tensor:
 def _full(matrix: Tensor) -> Tensor:
     """At least float32, which the decomposition needs."""
     return matrix if matrix.dtype in (torch.float32, torch.float64) else matrix.float()
+
+
+def rank(matrix: Tensor) -> int:
+    """Singular values above a hundredth of the largest."""
+    values = torch.linalg.svdvals(_full(matrix.detach()))
+    return int((values > 1e-2 * values[0]).sum())

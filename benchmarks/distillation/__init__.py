@@ -1,0 +1,1 @@
+"""Networks that learn from single-task teachers, on three real data sets."""
