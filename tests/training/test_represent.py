@@ -202,9 +202,7 @@ def test_any_encoder_and_any_network_that_says_its_features() -> None:
     model = Own()
     with torch.no_grad():
         expected = model.layer(data.val[0]["x"])
-    np.testing.assert_allclose(
-        represent(model, data.batches("val"))[0], expected, atol=1e-6
-    )
+    np.testing.assert_allclose(represent(model, data.batches("val"))[0], expected, atol=1e-6)
     with pytest.raises(UserError, match="the tasks of Own share no features"):
         represent(Own(shared=False), data.batches("val"))
     with pytest.raises(UserError, match="Linear does not say what its features are"):
