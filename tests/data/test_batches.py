@@ -69,7 +69,7 @@ def test_drop_last() -> None:
     ("n", "size", "options", "message"),
     [
         (0, 3, {}, "no rows"),
-        (5, 0, {}, "batch_size is 0"),
+        (5, 0, {}, "found 0"),
         (5, 8, {"drop_last": True}, "drop_last leaves no batch"),
     ],
 )
