@@ -67,7 +67,7 @@ def morphhb(
     rows: int | None = None,
     seed: int = 0,
     length: int = LENGTH,
-    books: Sequence[str] | None = None,
+    books: Sequence[str] | str | None = None,
 ) -> Dataset:
     """Hebrew Bible morphology: 23,213 verses; seven grammatical features of every morpheme.
 
