@@ -46,7 +46,8 @@ def cost_of(plan: RelationPlan, measure: Measure, outcomes: Outcomes) -> dict[st
         return {**beyond, "trainings": float(known)}
     base = _ordinary(plan, outcomes)
     total = beyond["seconds"] + recorded["seconds"]
-    return {**beyond, "trainings": total / base if base else None}
+    # Seconds of runs beside others are rough; a training that records is not less than one.
+    return {**beyond, "trainings": max(total / base, recorded["runs"]) if base else None}
 
 
 def _ordinary(plan: RelationPlan, outcomes: Outcomes) -> float | None:
