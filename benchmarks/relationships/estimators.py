@@ -55,13 +55,14 @@ MORE: dict[str, dict[str, Any]] = {
 """Takes longer than the others together; runs when named."""
 INTRODUCTION = """`python -m benchmarks.relationships.estimators`. Every estimator measures on seed
 0 (`pairwise`: on all seeds) and groups the tasks into at most three networks. *Cost*: in trainings
-of all tasks together, by measured time. *Agreement*: Spearman's correlation with pairwise training
-over all ordered pairs, with the 95 % interval from redrawing tasks. *Same under another seed*: mean
-Spearman's correlation between the affinities of two seeds, with splits and weights of their own.
-*Predicted by pairs*: mean gain of that estimator's groups over training alone, in percent, as the
-pairs that were trained foretell it (groups of `pairwise` are rated by the numbers that chose them).
-The groups of `lookahead` are trained: Δm is the mean gain on test over training alone in percent,
-with 95 % intervals over seeds; words are after Holm's correction."""
+of all tasks together, by counted steps or by time beside other runs, so roughly. *Agreement*:
+Spearman's correlation with pairwise training over all ordered pairs, with the 95 % interval from
+redrawing tasks. *Same under another seed*: mean Spearman's correlation between the affinities of
+two seeds, with splits and weights of their own. *Predicted by pairs*: mean gain of that estimator's
+groups over training alone, in percent, as the pairs that were trained foretell it (groups of
+`pairwise` are rated by the numbers that chose them). The groups of `lookahead` are trained: Δm is
+the mean gain on test over training alone in percent, with 95 % intervals over seeds; words are
+after Holm's correction."""
 
 
 def study(name: str) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def rows(results: dict[str, Any], seeds: dict[str, float | None]) -> list[list[s
             entry["name"],
             number(entry["cost"]["trainings"], ".1f"),
             agreement(entry),
-            again(entry["name"], seeds),
+            repeated(entry["name"], seeds),
             groups(entry["grouping"]),
             number(entry["grouping_worth"], "+.2f"),
         ]
@@ -106,7 +107,7 @@ def agreement(entry: dict[str, Any]) -> str:
     return f"{found['spearman']:.2f}{interval}"
 
 
-def again(name: str, seeds: dict[str, float | None]) -> str:
+def repeated(name: str, seeds: dict[str, float | None]) -> str:
     """The agreement of an estimator with itself, where it was measured again."""
     return number(seeds[name], ".2f") if name in seeds else "one seed"
 
@@ -200,6 +201,16 @@ def cheapest(every: dict[str, dict[str, Any]]) -> str:
     )
 
 
+def ceiling(again: dict[str, dict[str, float | None]]) -> str:
+    """How far training pairs agrees with itself, which bounds what can agree with it."""
+    said = ", ".join(f"{name} {number(found['pairwise'], '.2f')}" for name, found in again.items())
+    return (
+        f"Training pairs under one seed agrees with training them under another by {said}: where "
+        "that is near 0 the gains of pairs are mostly noise at this size, and no estimator could "
+        "foretell them."
+    )
+
+
 def write() -> None:
     """Write the table of all sets that are finished."""
     every = {
@@ -213,12 +224,13 @@ def write() -> None:
     parts = ["# Estimators of affinity: what they cost and what they are worth", INTRODUCTION]
     trained = ["set", "tasks", "recommended Δm", "all in one Δm", "against all in one"]
     trained += ["against alone", "against random"]
-    parts += [conclusion(every), "## The recommended groups, trained"]
+    again = {name: stability(OUT / name, results) for name, results in every.items()}
+    parts += [f"{conclusion(every)} {ceiling(again)}", "## The recommended groups, trained"]
     parts += [markdown(trained, [checked(name, results) for name, results in every.items()])]
     for name, results in every.items():
         chosen = {word: value for word, value in (SETS | MORE)[name].items() if word != "data"}
         settings = ", ".join(f"{word} {value}" for word, value in chosen.items())
-        lines = rows(results, stability(OUT / name, results))
+        lines = rows(results, again[name])
         parts += [f"## {name}", settings, markdown([*header], lines)]
         parts += [f"The study's own words: {results['verdict']['sentence']}"]
     parts.append(

@@ -62,7 +62,9 @@ class Batches:
                 "targets of the same rows, with missing labels marked."
             )
         if not isinstance(batch_size, int) or batch_size < 1:
-            raise UserError(f"batch_size must be a whole number of at least 1, found {batch_size!r}.")
+            raise UserError(
+                f"batch_size must be a whole number of at least 1, found {batch_size!r}."
+            )
         if not len(self):
             raise UserError(
                 f"drop_last leaves no batch: {self.n} rows are fewer than batch_size={batch_size}."
