@@ -45,7 +45,7 @@ whose tasks read each other, or whose layout follows from all of them, refuses (
 
 `single_task`, `soft_sharing`, `cross_stitch`, `nddr` and `sluice` hold one network a task and take
 `regularize`, terms of the networks' weights: `l2`, `trace_norm`, `tucker`, `tensor_train`,
-`block_sparse`, `cluster`, `mrn`, `amtl`, `cosreg`, each as a name or with options, as in
+`block_sparse`, `cluster`, `mrn`, `amtl`, `decorrelation`, each as a name or with options, as in
 `regularize: [l2, {trace_norm: {strength: 0.1}}]`. `model.regularization()` tells what they find
 (ranks, correlations of tasks, clusters, who gives to whom), and so does the result of a run.
 `polytask.optimization.regularization` has them.

@@ -112,16 +112,18 @@ def test_a_pruned_model_keeps_the_terms_of_its_tasks(name: str) -> None:
 
 @pytest.mark.parametrize("name", PARALLEL)
 def test_a_lone_task_has_no_term(name: str) -> None:
-    model = made(name, A, regularize=["l2", "amtl", "cluster", "cosreg"][name == "soft_sharing" :])
-    assert not {"l2", "amtl", "cluster", "cosreg"} & set(model.penalties())
+    model = made(
+        name, A, regularize=["l2", "amtl", "cluster", "decorrelation"][name == "soft_sharing" :]
+    )
+    assert not {"l2", "amtl", "cluster", "decorrelation"} & set(model.penalties())
     assert model.regularization() == {}
     model.after_step(0.1)
     model.observe({"a": 1.0})
 
 
 def test_terms_beside_the_one_of_soft_sharing() -> None:
-    model = made("soft_sharing", regularize=["cosreg"], stages=[2])
-    assert list(model.penalties()) == ["l2", "cosreg"]
+    model = made("soft_sharing", regularize=["decorrelation"], stages=[2])
+    assert list(model.penalties()) == ["l2", "decorrelation"]
     assert set(model.parallel_parameters()) == {"stages.1.0.weight", "stages.1.0.bias"}
     with pytest.raises(UserError, match="the term 'l2' stands there 2 times"):
         made("soft_sharing", regularize=["l2"])

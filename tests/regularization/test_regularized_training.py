@@ -24,7 +24,7 @@ from polytask.training import Trainer
 def test_every_term_trains_on_digits(name: str) -> None:
     option = {"every": 5} if "every" in registry.find("regularizer", name).arguments else {}
     strength = {"strength": 1e-3}
-    fresh = name == "cosreg"
+    fresh = name == "decorrelation"
     model = digit_model("single_task", fresh=fresh, regularize=[{name: {**strength, **option}}])
     losses = trained(model, epochs=2)
     assert losses[-1] < 0.9 * losses[0]

@@ -21,9 +21,9 @@ from polytask.optimization.regularization import (
 
 NAMES = list_regularizers()
 PROXIMAL = [name for name in NAMES if registry.find("regularizer", name).constants.get("proximal")]
-DEGREE = {"l2": 2, "mrn": 2, "amtl": 2, "cluster": 2, "cosreg": 0}  # all others 1
+DEGREE = {"l2": 2, "mrn": 2, "amtl": 2, "cluster": 2, "decorrelation": 0}  # all others 1
 # What the term is for networks that are all the same; the others are not 0 then.
-OF_EQUALS = {"l2": 0.0, "cluster": 0.0, "cosreg": 3.0}
+OF_EQUALS = {"l2": 0.0, "cluster": 0.0, "decorrelation": 3.0}
 
 
 def made(

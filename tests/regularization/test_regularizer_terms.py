@@ -116,7 +116,7 @@ def test_cosines_of_pairs_against_scipy() -> None:
     stack = drawn(3, 4, 5)
     rows = stack.flatten(1).numpy()
     expected = sum((1 - cosine(a, b)) ** 2 for a, b in combinations(rows, 2))
-    term = create_regularizer("cosreg", strength=2.0)
+    term = create_regularizer("decorrelation", strength=2.0)
     assert term.penalty(stack, TASKS).item() == pytest.approx(2 * expected)
     told = term.diagnostics({"w": stack}, TASKS)["cosine"]
     assert told["wind"]["sun"] == pytest.approx(1 - cosine(rows[0], rows[2]))
@@ -124,7 +124,7 @@ def test_cosines_of_pairs_against_scipy() -> None:
 
 
 def test_cosines_of_equal_and_of_no_weights() -> None:
-    term = create_regularizer("cosreg", strength=1.0)
+    term = create_regularizer("decorrelation", strength=1.0)
     same = drawn(4, 5).expand(3, 4, 5)
     assert term.penalty(same, TASKS).item() == pytest.approx(3)
     assert gradient(lambda s: term.penalty(s, TASKS), same).abs().max() < 1e-9
@@ -135,7 +135,7 @@ def test_cosines_of_equal_and_of_no_weights() -> None:
 
 
 def test_descent_on_cosines_ends_at_right_angles() -> None:
-    term = create_regularizer("cosreg", strength=1.0)
+    term = create_regularizer("decorrelation", strength=1.0)
     stack = drawn(3, 8) + 1
     for _ in range(500):
         stack = stack - gradient(lambda s: term.penalty(s, TASKS), stack)

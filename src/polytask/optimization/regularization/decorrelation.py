@@ -12,12 +12,12 @@ from torch.nn.functional import normalize
 from polytask.optimization.regularization._base import Regularizer, Stacks, by_pair, gramian
 
 
-class CosReg(Regularizer):
+class Decorrelation(Regularizer):
     """Tasks' weights are pushed to right angles: squared cosines of all pairs of tasks.
 
-    strength * sum over pairs cos(W_i, W_j)^2, of each weight by itself, flattened. The published
-    CosReg (M. Suteu & Y. Guo, "Regularizing Deep Multi-Task Networks using Orthogonal Gradients",
-    2019, https://arxiv.org/abs/1912.06844) is the same sum over the tasks' *gradients* at the
+    strength * sum over pairs cos(W_i, W_j)^2, of each weight by itself, flattened. It is not the
+    published CosReg (M. Suteu & Y. Guo, "Regularizing Deep Multi-Task Networks using
+    Orthogonal Gradients", 2019, https://arxiv.org/abs/1912.06844), which is the same sum over the *gradients* at the
     last shared layer. Networks that share no layer have no such gradients; here it is of the
     weights themselves, the form in which P. Rodriguez et al., "Regularizing CNNs with Locally
     Constrained Decorrelations", ICLR 2017, https://arxiv.org/abs/1611.01967, decorrelate the
@@ -35,8 +35,8 @@ class CosReg(Regularizer):
 
     """
 
-    name = "cosreg"
-    paper = "Rodriguez 2017; Suteu & Guo 2019 of gradients"
+    name = "decorrelation"
+    paper = "Rodriguez 2017"
 
     def __init__(self, strength: float = 1e-2) -> None:
         super().__init__(strength)
