@@ -17,7 +17,8 @@ class Decorrelation(Regularizer):
 
     strength * sum over pairs cos(W_i, W_j)^2, of each weight by itself, flattened. It is not the
     published CosReg (M. Suteu & Y. Guo, "Regularizing Deep Multi-Task Networks using
-    Orthogonal Gradients", 2019, https://arxiv.org/abs/1912.06844), which is the same sum over the *gradients* at the
+    Orthogonal Gradients", 2019, https://arxiv.org/abs/1912.06844), which is the same sum over the
+    *gradients* at the
     last shared layer. Networks that share no layer have no such gradients; here it is of the
     weights themselves, the form in which P. Rodriguez et al., "Regularizing CNNs with Locally
     Constrained Decorrelations", ICLR 2017, https://arxiv.org/abs/1611.01967, decorrelate the
