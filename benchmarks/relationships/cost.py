@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import sys
 from collections.abc import Callable
 
 import torch
@@ -120,6 +121,7 @@ def main() -> None:
         lines = []
         for tasks in options.tasks:
             line, worst[net, tasks] = rows(net, tasks, options.epochs, options.rounds)
+            print(net, *line, sep=" | ", file=sys.stderr, flush=True)
             lines.append(line)
         about = " ".join((NETS[net].__doc__ or "").split())
         parts += [f"## {net}", about, markdown(header, lines)]

@@ -178,7 +178,7 @@ def test_recordings_cost_a_quarter_by_count_and_are_at_least_ten():
     assert (len(recorder.record()["values"]), recorder.record()["planned"]) == (9, 10)
     recorder = AffinityRecorder(samples=1000)
     recorder._tasks = tuple(map(str, range(40)))
-    assert recorder._wanted(4800) == 600
+    assert recorder._wanted(4800) == 480
     recorder.order = "exact"
     assert recorder._wanted(4800) == int(1200 / 41)
 
