@@ -11,6 +11,8 @@ PROGRAMS = {
     "statistics": "benchmarks.statistics.run",
     "architectures": "benchmarks.architectures.run",
     "distillation": "benchmarks.distillation.bam",
+    "missing_labels": "benchmarks.missing_labels.run",
+    "schedules": "benchmarks.schedules.run",
     "arml": "benchmarks.auxiliary.arml",
     "hydalearn": "benchmarks.auxiliary.hydalearn",
     "selection": "benchmarks.auxiliary.selection",
@@ -18,6 +20,7 @@ PROGRAMS = {
     "grouping": "benchmarks.relationships.grouping",
     "affinity_cost": "benchmarks.relationships.cost",
     "estimators": "benchmarks.relationships.estimators",
+    "scales": "benchmarks.scales.run",
 }
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.auxiliary.arml_data import SHUFFLED, Setting
+from benchmarks.paired import Difference, compared, counted, said, written
 from benchmarks.tables import markdown
-from polytask.study.statistics import ALPHA, Interval, holm, paired_interval, spread
+from polytask.study.statistics import paired_interval, spread
 
 UNIFORM, GRID = "equal weights", "grid search"
 WITHOUT = f"equal, without {SHUFFLED}"
@@ -42,7 +43,7 @@ def section(setting: Setting, seeds: Sequence[Fits]) -> str:
 
 def _scores(setting: Setting, seeds: Sequence[Fits]) -> str:
     """One line a method: test error and loss, differences from equal weights and the grid's."""
-    against = {other: compared(seeds, other) for other in (UNIFORM, GRID)}
+    against = {other: _against(seeds, other) for other in (UNIFORM, GRID)}
     rows = []
     for name in seeds[0]:
         mean, sd = spread([fits[name]["wrong"] for fits in seeds])
@@ -73,7 +74,7 @@ def summary(every: Mapping[str, Sequence[Fits]]) -> str:
     """The three parts of the claim, each by data set."""
     beats, near, zero = [], [], []
     for name, seeds in every.items():
-        uniform, grid = compared(seeds, UNIFORM), compared(seeds, GRID)
+        uniform, grid = _against(seeds, UNIFORM), _against(seeds, GRID)
         beats.append(f"{name} {said(*uniform[ARML])}")
         near.append(f"{name} {said(*grid[ARML])} (the grid's gain: {said(*uniform[GRID])})")
         harm = f"equal weights without it: {said(*uniform[WITHOUT])}"
@@ -88,15 +89,13 @@ def summary(every: Mapping[str, Sequence[Fits]]) -> str:
 
 def findings(setting: Setting, seeds: Sequence[Fits]) -> list[str]:
     """What the numbers say, in sentences."""
-    uniform, grid = compared(seeds, UNIFORM), compared(seeds, GRID)
+    uniform, grid = _against(seeds, UNIFORM), _against(seeds, GRID)
     methods = [name for name in uniform if name != GRID]
-    words = ("better", "worse", "leans better", "leans worse", "tie")
-    of = {w: [f"`{n}`" for n in methods if word(*uniform[n]) == w] for w in words}
-    counted = "; ".join(f"{w} {', '.join(names)}" for w, names in of.items() if names)
+    told = counted({name: uniform[name] for name in methods})
     forms = [name for name in methods if name.startswith("arml")]
     noise = [f"`{name}` {_fate(seeds, name)}" for name in forms]
     return [
-        f"Against {UNIFORM}: {counted}. Grid search: {said(*uniform[GRID])}.",
+        f"Against {UNIFORM}: {told}. Grid search: {said(*uniform[GRID])}.",
         *(
             f"`{name}`: {said(*uniform[name])} against {UNIFORM}, {said(*grid[name])} against "
             "grid search."
@@ -119,7 +118,7 @@ def _fate(seeds: Sequence[Fits], name: str) -> str:
     else:
         fate = "is not told apart from 1"
     least = sum(_least(fits[name]["weights"]) == SHUFFLED for fits in seeds)
-    return f"{fate}, {_interval(found, '.2f')}, the least in {least} of {len(seeds)} seeds"
+    return f"{fate}, {written(found, '.2f')}, the least in {least} of {len(seeds)} seeds"
 
 
 def _mass(setting: Setting, seeds: Sequence[Fits]) -> str:
@@ -146,37 +145,9 @@ def _mass(setting: Setting, seeds: Sequence[Fits]) -> str:
     )
 
 
-def compared(seeds: Sequence[Fits], other: str) -> dict[str, tuple[Interval, float | None]]:
-    """Every method's paired difference from `other`, with its p adjusted for their number."""
-    found = {
-        name: paired_interval([fits[name]["wrong"] - fits[other]["wrong"] for fits in seeds])
-        for name in seeds[0]
-        if name != other
-    }
-    adjusted = holm([interval.p for interval in found.values()])
-    return {name: (found[name], p) for name, p in zip(found, adjusted, strict=True)}
-
-
-def word(interval: Interval, p: float | None) -> str:
-    """`better`, `worse`, either with `leans` before it, or `tie`; a lower error is better."""
-    if interval.mean is None or interval.low is None or interval.high is None:
-        return "tie"
-    side = "better" if interval.mean < 0 else "worse"
-    if p is not None and p < ALPHA:
-        return side
-    return f"leans {side}" if interval.low > 0 or interval.high < 0 else "tie"
-
-
-def said(interval: Interval, p: float | None) -> str:
-    """The difference, its interval and the word; of one seed there is no interval."""
-    found = _interval(interval, "+.2f")
-    return found if interval.low is None else f"{found} {word(interval, p)}"
-
-
-def _interval(found: Interval, form: str) -> str:
-    if found.low is None:
-        return f"{found.mean:{form}} (one seed)"
-    return f"{found.mean:{form}} [{found.low:{form}}, {found.high:{form}}]"
+def _against(seeds: Sequence[Fits], other: str) -> dict[str, Difference]:
+    """Paired differences of the test error from that of another method."""
+    return compared([{name: fit["wrong"] for name, fit in fits.items()} for fits in seeds], other)
 
 
 def _mean(seeds: Sequence[Fits], name: str, what: str, helper: str) -> float:

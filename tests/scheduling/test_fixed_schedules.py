@@ -14,7 +14,7 @@ from scipy.stats import chisquare
 
 from polytask.errors import UserError
 from polytask.optimization.scheduling import Schedule, create_schedule, list_schedules
-from polytask.optimization.scheduling._weights import normalised, whole_parts
+from polytask.optimization.scheduling._weights import batches_of_epoch, normalised
 
 SIZES = {"a": 10000, "b": 1000, "c": 100}
 TASKS = ("a", "b", "c")
@@ -94,15 +94,35 @@ def test_union_and_blocks_have_exact_counts() -> None:
     assert len({tuple(order) for order in orders}) == 3
 
 
+def test_short_epochs_of_union_and_blocks_leave_no_task_out() -> None:
+    batches = {"a": 40, "b": 4, "c": 1}
+    for name in ("shuffled_union", "blocked"):
+        schedule = create_schedule(name)
+        orders = [schedule.order(TASKS, batches, 9, epoch, 0) for epoch in range(1, 11)]
+        counts = [Counter(order) for order in orders]
+        assert (
+            sum(counts[:5], Counter()) == sum(counts[5:], Counter()) == Counter({0: 40, 1: 4, 2: 1})
+        )
+        assert sum(2 in order for order in orders) == 2
+        long = [Counter(schedule.order(TASKS, batches, 60, epoch, 0)) for epoch in range(1, 4)]
+        assert sum(long, Counter()) == Counter({0: 160, 1: 16, 2: 4})
+
+
 @given(
-    st.lists(st.integers(1, 10**6), min_size=1, max_size=8),
-    st.integers(0, 5000),
+    st.lists(st.integers(1, 1000), min_size=1, max_size=8),
+    st.integers(1, 5000),
+    st.integers(1, 50),
 )
-def test_whole_parts_add_up_and_are_next_to_the_exact_ones(weights: list[int], total: int) -> None:
-    parts = whole_parts(weights, total)
-    assert sum(parts) == total
-    for part, weight in zip(parts, weights, strict=True):
-        assert abs(part - total * weight / sum(weights)) < 1 + 1e-6
+def test_batches_of_epochs_add_up_and_are_next_to_the_exact_ones(
+    batches: list[int], steps: int, epochs: int
+) -> None:
+    found = [batches_of_epoch(batches, steps, epoch) for epoch in range(1, epochs + 1)]
+    assert all(sum(counts) == steps and min(counts) >= 0 for counts in found)
+    for own, count in zip(zip(*found, strict=True), batches, strict=True):
+        share = count / sum(batches)
+        # Half a batch by rounding, and half of one for every task that is rounded beside it.
+        most = 0.5 + share * len(batches) / 2 + 1e-6
+        assert abs(sum(own) - share * steps * epochs) <= most
 
 
 @given(st.lists(st.integers(1, 10**12), min_size=1, max_size=8), st.floats(0, 1))

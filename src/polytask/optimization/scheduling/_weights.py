@@ -1,10 +1,11 @@
-"""From weights to probabilities, and from probabilities to whole numbers."""
+"""From weights to probabilities, and from numbers of batches to those of an epoch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -69,17 +70,24 @@ def power(who: str, tasks: Sequence[str], sizes: Tensor, alpha: float) -> Tensor
     return normalised(who, tasks, (sizes / sizes.max()) ** alpha if tasks else sizes)
 
 
-def whole_parts(weights: Sequence[float], total: int) -> list[int]:
-    """`total` divided in proportion to the weights, in whole numbers (largest remainders).
+def batches_of_epoch(batches: Sequence[int], steps: int, epoch: int) -> list[int]:
+    """How many of an epoch's `steps` each task takes, where all batches of all tasks are wanted.
 
-    >>> whole_parts([100, 10, 1], 11)
-    [10, 1, 0]
+    The batches of one pass lie evenly spread, batch k of a task with n of them at (k + 1/2) / n,
+    and epochs walk through one pass after the other. So every epoch has nearly the shares of a
+    pass, whole passes have them exactly, and a task that is too small to come in every short epoch
+    comes in its turn.
+
+    >>> [batches_of_epoch([6, 1], 3, epoch) for epoch in (1, 2, 3)]
+    [[3, 0], [2, 1], [3, 0]]
     """
-    scale = total / sum(weights)
-    exact = [weight * scale for weight in weights]
-    # Rounded first: 3.0000000000000004 and 2.9999999999999996 are both 3.
-    parts = [math.floor(round(value, 9)) for value in exact]
-    left = sorted(range(len(parts)), key=lambda i: (parts[i] - exact[i], i))
-    for i in left[: total - sum(parts)]:
-        parts[i] += 1
-    return parts
+    places = np.concatenate([(np.arange(n) + 0.5) / n for n in batches])
+    spread = np.repeat(np.arange(len(batches)), batches)[np.argsort(places, kind="stable")]
+
+    def until(step: int) -> np.ndarray:
+        passes, rest = divmod(step, len(spread))
+        return passes * np.asarray(batches) + np.bincount(spread[:rest], minlength=len(batches))
+
+    begin = max(epoch - 1, 0) * steps
+    found: list[int] = (until(begin + steps) - until(begin)).tolist()
+    return found

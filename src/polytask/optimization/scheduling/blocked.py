@@ -9,10 +9,10 @@ from torch import Tensor
 
 from polytask.optimization.scheduling._base import Schedule
 from polytask.optimization.scheduling._weights import (
+    batches_of_epoch,
     known_batches,
     known_sizes,
     normalised,
-    whole_parts,
 )
 
 
@@ -22,7 +22,7 @@ class Blocked(Schedule):
     The order is that in which the tasks are given. What was learned first is forgotten most by the
     end of an epoch, so this is the schedule to compare with rather than to use. Counts are exact:
     as many batches of each task as one pass over its data has, or in that proportion where an
-    epoch is longer or shorter than that.
+    epoch is longer or shorter than that; what a short epoch has no room for comes in a later one.
 
     >>> Blocked().order(["a", "b"], {"a": 3, "b": 1}, 4, epoch=1, seed=0)
     [0, 0, 0, 1]
@@ -49,7 +49,7 @@ class Blocked(Schedule):
         seed: int,
     ) -> list[int] | None:
         """Each task's batches in a row."""
-        counts = whole_parts(known_batches("blocked", tasks, batches), steps)
+        counts = batches_of_epoch(known_batches("blocked", tasks, batches), steps, epoch)
         places = torch.arange(len(tasks)).repeat_interleave(torch.tensor(counts))
         found: list[int] = places.tolist()
         return found

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from polytask.optimization.scheduling._base import Schedule
 from polytask.optimization.scheduling._weights import (
+    batches_of_epoch,
     known_batches,
     known_sizes,
     normalised,
-    whole_parts,
 )
 
 STREAM = 1
@@ -25,7 +25,8 @@ class ShuffledUnion(Schedule):
     The loader of MT-DNN (Liu, He, Chen and Gao 2019, https://arxiv.org/abs/1901.11504, algorithm
     1): the batches of all data sets are put into one list, which is shuffled. The same shares as
     `proportional` with exact counts: every row is seen once an epoch. Where an epoch is longer or
-    shorter than one pass over all data, counts are in that proportion.
+    shorter than one pass over all data, counts are in that proportion, and what a short epoch has
+    no room for comes in a later one.
 
     >>> order = ShuffledUnion().order(["a", "b"], {"a": 3, "b": 1}, 4, epoch=1, seed=0)
     >>> sorted(order)
@@ -55,7 +56,7 @@ class ShuffledUnion(Schedule):
         seed: int,
     ) -> list[int] | None:
         """The list of all batches, shuffled by the seed and the epoch."""
-        counts = whole_parts(known_batches("shuffled_union", tasks, batches), steps)
+        counts = batches_of_epoch(known_batches("shuffled_union", tasks, batches), steps, epoch)
         listed = np.repeat(np.arange(len(tasks)), counts)
         generator = np.random.default_rng([seed, max(epoch, 0), STREAM])
         return [int(place) for place in generator.permutation(listed)]
