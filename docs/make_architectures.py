@@ -46,9 +46,13 @@ whose tasks read each other, or whose layout follows from all of them, refuses (
 `single_task`, `soft_sharing`, `cross_stitch`, `nddr` and `sluice` hold one network a task and take
 `regularize`, terms of the networks' weights: `l2`, `trace_norm`, `tucker`, `tensor_train`,
 `block_sparse`, `cluster`, `mrn`, `amtl`, `decorrelation`, each as a name or with options, as in
-`regularize: [l2, {trace_norm: {strength: 0.1}}]`. `model.regularization()` tells what they find
-(ranks, correlations of tasks, clusters, who gives to whom), and so does the result of a run.
-`polytask.optimization.regularization` has them.
+`regularize: [l2, {trace_norm: {strength: 0.1}}]` or `regularize: {l2: {strength: 1}, mrn: {}}`;
+several are added up (`polytask list regularizers`). In a study `single_task` is what all is judged
+against and takes none; write `soft_sharing: {strength: 0, regularize: ...}` there.
+`model.regularization()` tells what they find (ranks, correlations of tasks, clusters, who gives to
+whom); the report of `polytask compare` shows it, as means over seeds. `add_task` keeps what they
+have learned. One of your own passes
+`polytask.testing.regularizers.RegularizerConformance`.
 
 One suite tests what each must hold: gradients reach exactly what is declared as shared, some
 tasks are computed as all are, pruning and adding change no bit, evaluation is deterministic, state

@@ -22,6 +22,8 @@ _PUBLIC = {
     "list_methods": "polytask.optimization",
     "create_schedule": "polytask.optimization.scheduling",
     "list_schedules": "polytask.optimization.scheduling",
+    "create_regularizer": "polytask.optimization.regularization",
+    "list_regularizers": "polytask.optimization.regularization",
     "Task": "polytask.tasks",
     "Dataset": "polytask.data",
     "Mixture": "polytask.data",

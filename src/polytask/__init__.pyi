@@ -19,6 +19,8 @@ from polytask.optimization import as_balancer as as_balancer
 from polytask.optimization import create_method as create_method
 from polytask.optimization import list_methods as list_methods
 from polytask.optimization.gradients.conflict_free import ConFIG as ConFIG
+from polytask.optimization.regularization import create_regularizer as create_regularizer
+from polytask.optimization.regularization import list_regularizers as list_regularizers
 from polytask.optimization.scheduling import create_schedule as create_schedule
 from polytask.optimization.scheduling import list_schedules as list_schedules
 from polytask.relationships import group_tasks as group_tasks

@@ -41,6 +41,7 @@ def test_all_lists_at_once(polytask: Any) -> None:
     found = json.loads(polytask("list", "--json").out)
     assert set(found) == {
         "methods", "architectures", "encoders", "datasets", "auxiliary", "estimators", "schedules",
+        "regularizers",
     }  # fmt: skip
     assert "mlp" in {row["name"] for row in found["encoders"]}
 
@@ -54,7 +55,33 @@ def test_schedules_come_with_their_arguments(polytask: Any) -> None:
     assert "options: alpha=" in polytask("list", "schedules", "temperature").out
 
 
-@pytest.mark.parametrize("words", [[], ["methods"], ["encoders"], ["schedules"]])
+def test_regularizers_come_with_their_options_and_where_they_are_given(polytask: Any) -> None:
+    rows = json.loads(polytask("list", "regularizers", "--json").out)
+    assert [row["name"] for row in rows] == registry.names("regularizer")
+    (row,) = [row for row in rows if row["name"] == "trace_norm"]
+    assert row["arguments"] == {"strength": "0.01", "prox": "False"}
+    assert (row["paper"], row["prox"]) == ("Yang & Hospedales 2017", True)
+    assert set(row["tells"]) == {"rank", "spectrum"}
+    assert not next(row for row in rows if row["name"] == "mrn")["prox"]
+    shown = polytask("list", "regularizers").out
+    for name in registry.names("regularizer"):
+        assert name in shown
+    assert "single_task" in shown
+    assert "regularize: [l2" in " ".join(shown.split())
+    assert "hard_sharing" not in shown
+    assert "options: strength=0.01, covariance=" in polytask("list", "regularizers", "mrn").out
+
+
+def test_regularizers_are_found_by_a_part_of_their_name(polytask: Any) -> None:
+    rows = json.loads(polytask("list", "regularizers", "t*", "--json").out)
+    assert [row["name"] for row in rows] == ["tensor_train", "trace_norm", "tucker"]
+    ran = polytask("list", "regularizers", "trce_norm")
+    assert ran.code == 2
+    assert "did you mean 'trace_norm'" in ran.err
+    assert "did you mean 'regularizers'" in polytask("list", "regularisers").err
+
+
+@pytest.mark.parametrize("words", [[], ["methods"], ["encoders"], ["schedules"], ["regularizers"]])
 def test_tables_are_for_people(polytask: Any, words: list[str]) -> None:
     assert "summary" in polytask("list", *words).out
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from trunk_cases import digit_model, images, same_after_loading
 
 from polytask.architectures import Architecture, create_architecture, create_encoder
+from polytask.architectures.single_task import SingleTask
 from polytask.errors import UserError
 from polytask.optimization.regularization import create_regularizer
 from polytask.testing.architectures import ArchitectureConformance, Made
@@ -165,3 +166,66 @@ class TestConformance(ArchitectureConformance):
         x = images()
         made = create_architecture(self.name, encoder, tasks, regularize=terms, example=x[:2])
         return made, x, tasks
+
+
+@pytest.mark.parametrize("name", PARALLEL)
+def test_several_terms_as_a_mapping_are_the_sum_of_each_alone(name: str) -> None:
+    """As YAML writes it best; also for a single name."""
+    own = {"strength": 0} if name == "soft_sharing" else {}
+    both = {"l2": {"strength": 0.2}, "trace_norm": {"strength": 0.1}}
+    together = made(name, fresh=True, regularize=both, **own).penalties()
+    for term, options in both.items():
+        alone = made(name, fresh=True, regularize={term: options}, **own).penalties()
+        torch.testing.assert_close(together[term], alone[term])
+    bare = made(name, fresh=True, regularize="l2", **own).penalties()["l2"]
+    torch.testing.assert_close(together["l2"], 20 * bare)
+
+
+def test_proximal_steps_of_several_follow_one_another() -> None:
+    terms = {"trace_norm": {"strength": 0.5, "prox": True}, "l2": {"strength": 0.3, "prox": True}}
+    model = made("single_task", fresh=True, regularize=terms)
+    before = stacks(model, 2)
+    model.after_step(0.2)
+    first = create_regularizer("trace_norm", strength=0.5)
+    then = create_regularizer("l2", strength=0.3)
+    for old, new in zip(before, stacks(model, 2), strict=True):
+        torch.testing.assert_close(new, then.prox(first.prox(old, 0.2), 0.2))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("trce_norm", "did you mean 'trace_norm'"),
+        ({"mrn": {"evry": 3}}, "did you mean 'every'"),
+        ([{"cluster": {"clusters": "two"}}], "clusters should be a whole number"),
+        (["l2", "L2"], "the term 'l2' stands there 2 times"),
+        (None, "a regularizer is a name"),
+        (0.1, "a regularizer is a name"),
+        ([["l2"]], "a regularizer is a name"),
+    ],
+)
+@pytest.mark.parametrize("name", ["single_task", "sluice", "soft_sharing"])
+def test_mistyped_terms(name: str, wanted: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        made(name, regularize=wanted, **({"strength": 0} if name == "soft_sharing" else {}))
+
+
+def test_networks_of_different_shapes_are_refused() -> None:
+    class Uneven(SingleTask):
+        def parallel_parameters(self) -> dict[str, list[nn.Parameter]]:
+            found = super().parallel_parameters()
+            name, parameters = next(iter(found.items()))
+            return {name: [nn.Parameter(parameters[0][:2]), *parameters[1:]]}
+
+    with pytest.raises(UserError, match=r"of different shapes: \(2, 4\) for a, \(5, 4\) for b"):
+        Uneven(create_encoder("mlp", TABLE, hidden=(16,)), [A, B], regularize=["l2"])
+
+
+def test_a_term_given_ready_made_to_two_models_learns_twice() -> None:
+    ready = create_regularizer("mrn", every=1)
+    one, other = (made("single_task", fresh=True, regularize=ready) for _ in range(2))
+    before = other.regularization()
+    one.after_step(0.1)
+    assert one.regularization() != before
+    assert other.regularization() == before
+    assert not list(ready.named_buffers())[1:], "the one that was given is as it was"

@@ -91,12 +91,12 @@ def test_metals_of_jura() -> None:
 def test_a_study_tells_what_terms_find(tmp_path: Path) -> None:
     frame = load_diabetes(as_frame=True).frame.rename(columns={"target": "progression"})
     frame["high"] = (frame["progression"] > 140).map({True: "yes", False: "no"})
-    compare(
+    study = compare(
         frame,
         targets=["progression", "high"],
         methods=["linear"],
         architectures=[
-            {"soft_sharing": {"strength": 0, "regularize": ["l2", {"amtl": {"every": 2}}]}}
+            {"soft_sharing": {"strength": 0, "regularize": {"l2": {}, "amtl": {"every": 2}}}}
         ],
         encoder={"mlp": {"hidden": [8]}},
         seeds=1,
@@ -111,3 +111,12 @@ def test_a_study_tells_what_terms_find(tmp_path: Path) -> None:
     assert len(told) < len(results)
     assert all(set(found) == {"l2", "amtl"} for found in told)
     assert set(told[0]["amtl"]["transfer"]) == {"progression", "high"}
+    entries = study.results["regularization"]
+    assert len(entries) == len(told)
+    for entry in entries:
+        assert (entry["seeds"], set(entry["terms"])) == (1, {"l2", "amtl"})
+        assert entry["terms"]["amtl"]["found"] in [one["amtl"] for one in told]
+    assert study.report is not None
+    page = study.report.read_text(encoding="utf-8")
+    assert "What the terms on weights found" in page
+    assert "amtl: transfer from tasks that are learned well" in page

@@ -83,9 +83,16 @@ def test_ranks_are_told() -> None:
     assert create_regularizer("tucker").diagnostics({"w": stack}, TASKS)["ranks"] == {
         "w": [1, 4, 4]
     }
-    found = create_regularizer("tensor_train").diagnostics({"w": stack}, TASKS)["ranks"]
-    assert found == {"w": [1, 4]}
-    assert create_regularizer("trace_norm").details({"w": drawn(3, 9)}, TASKS) == {"rank": {"w": 3}}
+    found = create_regularizer("tensor_train").diagnostics({"w": stack}, TASKS)
+    assert (found["ranks"], found["full"]) == ({"w": [1, 4]}, {"w": [3, 5]})
+    found = create_regularizer("tucker").diagnostics({"w": stack}, TASKS)
+    assert found["full"] == {"w": [3, 4, 5]}
+    told = create_regularizer("trace_norm").details({"w": drawn(3, 9)}, TASKS)
+    assert told["rank"] == {"w": 3}
+    values = np.linalg.svd(drawn(3, 9).numpy(), compute_uv=False)
+    assert told["spectrum"]["w"] == pytest.approx(values / values[0])
+    nothing = create_regularizer("trace_norm").details({"w": torch.zeros(3, 9)}, TASKS)
+    assert nothing == {"rank": {"w": 0}, "spectrum": {"w": [0.0, 0.0, 0.0]}}
 
 
 def test_block_sparsity_is_column_shrinkage() -> None:

@@ -10,7 +10,15 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from polytask.architectures._growth import Kept, Recipe, check_factor, grown, noting, settle
+from polytask.architectures._growth import (
+    Kept,
+    Recipe,
+    check_factor,
+    grown,
+    not_as_before,
+    noting,
+    settle,
+)
 from polytask.architectures._heads import Output
 from polytask.architectures._per_task import PerTask, module_key
 from polytask.errors import UserError, unknown
@@ -238,6 +246,15 @@ class Architecture(nn.Module):
         Answers the names of the parameters that it has set.
         """
         return ()
+
+    def take_over(self, smaller: Architecture, resized: Collection[str]) -> None:
+        """For `add_task`, called last on the larger model: set buffers whose size is another.
+
+        `resized` are the names here of buffers of `smaller` that have another shape, or are gone.
+        Raises `UserError` for those that it does not know.
+        """
+        for name in resized:
+            raise not_as_before(smaller, name, "has another size with one more task")
 
     def train(self, mode: bool = True) -> Self:
         """Training mode, but for what `add_task` has frozen, which stays in eval mode."""

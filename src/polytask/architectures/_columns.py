@@ -29,6 +29,7 @@ from polytask.architectures.stages import (
     stage_widths,
 )
 from polytask.errors import UserError
+from polytask.optimization.regularization import Terms
 
 
 class ByTask(nn.Module):
@@ -66,7 +67,7 @@ class Columns(Regularized):
         head_hidden: Sequence[int],
         heads: Mapping[str, nn.Module] | None,
         example: Any,
-        regularize: Sequence[Any] = (),
+        regularize: Terms = (),
     ) -> None:
         super().__init__(encoder, tasks)
         encoder = adapted(encoder)

@@ -5,17 +5,18 @@ What `PADNet` and `MTINet` are made of. All parts serve maps [N, C, H, W], token
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from polytask.architectures._heads import as_new
+from polytask.architectures._heads import Head, Output, as_new
 from polytask.architectures._init import seeded
 from polytask.architectures._inputs import dry_run
 from polytask.architectures._layout import Context, Pointwise, along, pooled
+from polytask.architectures._per_task import PerTask
 from polytask.architectures._represent import represent
 
 M = TypeVar("M", bound=nn.Module)
@@ -176,3 +177,27 @@ def drawn(seed: int, name: str, like: nn.Module, make: Callable[..., M], *argume
         module = make(*arguments)
     placed: M = as_new(module, like)
     return placed
+
+
+def early_heads(
+    outputs: Mapping[str, Output], width: int, like: nn.Module, seed: int, dim: int, at: str = ""
+) -> PerTask:
+    """A linear head for every task's early answer; `at` tells the places of several apart."""
+    return PerTask(
+        {
+            task: drawn(seed, f"initial/{task}{at}", like, Head, width, output, (), dim)
+            for task, output in outputs.items()
+        }
+    )
+
+
+def own_parts(
+    names: Collection[str], parts: str, tasks: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Which of these parameters are of one task alone, where `parts` is a list of one a task."""
+    return {
+        name: (task,)
+        for i, task in enumerate(tasks)
+        for name in names
+        if name.startswith(f"{parts}.{i}.")
+    }

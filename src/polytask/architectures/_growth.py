@@ -118,29 +118,28 @@ def grown(
     as_new(twin, model)
     names = model.names_in(twin)
     before = {name: p for name, p, _ in _tensors(model)}
+    resized = []
     for name, old, is_parameter in list(_tensors(model)):
         path, _, last = names.get(name, name).rpartition(".")
         try:
             home = twin.get_submodule(path)
             new = getattr(home, last)
         except AttributeError:
-            raise _changed(model, name, "is not there with one more task") from None
-        if not isinstance(new, Tensor):
-            raise _changed(model, name, "is not there with one more task")
-        if new.shape == old.shape:
+            new = None
+        if isinstance(new, Tensor) and new.shape == old.shape:
             setattr(home, last, old)
-        elif is_parameter:
-            continue
-        else:
-            raise _changed(model, name, f"of shape {tuple(old.shape)} is then {tuple(new.shape)}")
+        elif not is_parameter:
+            resized.append(names.get(name, name))
+        elif not isinstance(new, Tensor):
+            raise not_as_before(model, name, "is not there with one more task")
     set_apart = twin.keep_apart(task.name, before)
     own = dict(twin.named_parameters(remove_duplicate=False))
     for name, old, is_parameter in _tensors(model):
         new_name = names.get(name, name)
         if is_parameter and own[new_name] is not old and new_name not in set_apart:
-            raise _changed(
-                model, name, f"of shape {tuple(old.shape)} is then {tuple(own[new_name].shape)}"
-            )
+            said = f"of shape {tuple(old.shape)} is then {tuple(own[new_name].shape)}"
+            raise not_as_before(model, name, said)
+    twin.take_over(model, resized)
     kept = {names.get(name, name) for name, _, is_parameter in _tensors(model) if is_parameter}
     return twin, names, frozenset(kept | set(set_apart))
 
@@ -233,7 +232,8 @@ def _unchanged(model: nn.Module, new: Collection[str]) -> Iterator[str]:
             yield from (f"{name}.{below}" if below else name for below, _ in part.named_modules())
 
 
-def _changed(model: Architecture, name: str, how: str) -> UserError:
+def not_as_before(model: nn.Module, name: str, how: str) -> UserError:
+    """The error for a model in which old tasks would answer otherwise with one more."""
     return UserError(
         f"no task can be added to this {type(model).__name__}: {name!r} {how}, so the other tasks "
         "would not answer as before. Build the model with all tasks and train it anew, or choose "

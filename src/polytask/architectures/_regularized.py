@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -12,7 +13,10 @@ from torch import Tensor, nn
 from polytask.architectures._base import Architecture
 from polytask.architectures._heads import as_new
 from polytask.errors import UserError
-from polytask.optimization.regularization import Regularizer, create_regularizer
+from polytask.optimization.regularization import Regularizer, Terms, create_regularizers
+
+TERMS = "regularizers."
+"""What the names of the terms' buffers begin with."""
 
 
 class Regularized(Architecture):
@@ -29,21 +33,13 @@ class Regularized(Architecture):
     def parallel_parameters(self) -> dict[str, list[nn.Parameter]]:
         """Trainable parameters of one task's network, by name, with those of all tasks in order."""
 
-    def tie(self, wanted: Sequence[Any], like: nn.Module) -> None:
+    def tie(self, wanted: Terms, like: nn.Module) -> None:
         """Make the terms and prepare them for the weights, on the device of `like`.
 
-        Raises `UserError` for what is no term, two of one name, or one that reads no weight.
+        Those given ready made are copied. Raises `UserError` for what is no term, two of one name,
+        one that reads no weight, and weights of different shapes.
         """
-        if isinstance(wanted, str | Mapping | Regularizer):
-            wanted = [wanted]
-        made = [create_regularizer(one) for one in wanted]
-        names = [regularizer.name for regularizer in made]
-        for name in names:
-            if names.count(name) > 1:
-                raise UserError(
-                    f"regularize: the term {name!r} stands there {names.count(name)} times; "
-                    "expected each once. Leave one out."
-                )
+        made = copy.deepcopy(create_regularizers(wanted))  # one given twice learns twice
         for regularizer in made:
             stacks = self._stacks(regularizer)
             if not stacks:
@@ -104,6 +100,30 @@ class Regularized(Architecture):
             regularizer.keep(pruned.task_names)
         return pruned
 
+    def take_over(self, smaller: Architecture, resized: Collection[str]) -> None:
+        """As of every architecture; terms keep what they have learned of the tasks that were.
+
+        Terms that are others than before, by another `regularize`, begin anew.
+        """
+        assert isinstance(smaller, Regularized)
+        pairs = zip(self.regularizers, smaller.regularizers, strict=False)
+        for place, (regularizer, old) in enumerate(pairs):
+            if type(regularizer) is not type(old):
+                continue
+            assert isinstance(regularizer, Regularizer)
+            assert isinstance(old, Regularizer)
+            taken = regularizer.grow(old, self._stacks(regularizer), self.task_names)
+            prefix = f"{TERMS}{place}."
+            own = {name.removeprefix(prefix) for name in resized if name.startswith(prefix)}
+            for name in sorted(own - set(taken)):
+                raise UserError(
+                    f"no task can be added to this {type(self).__name__}: the term "
+                    f"{regularizer.name!r} does not say how its {name!r} grows with the tasks. "
+                    "Write `grow` in its class, or build the model with all tasks and train it "
+                    "anew."
+                )
+        super().take_over(smaller, [name for name in resized if not name.startswith(TERMS)])
+
     def _active(self) -> list[Regularizer]:
         """The terms that do something: those with a strength, of two tasks or more."""
         if len(self.outputs) < 2:
@@ -114,10 +134,21 @@ class Regularized(Architecture):
     def _stacks(self, regularizer: Regularizer) -> dict[str, Tensor]:
         """The weights that a term reads, [tasks, ...] each."""
         return {
-            name: torch.stack(tuple(parameters))
+            name: self._stacked(name, parameters)
             for name, parameters in self.parallel_parameters().items()
             if parameters[0].dim() >= regularizer.least
         }
+
+    def _stacked(self, name: str, parameters: Sequence[nn.Parameter]) -> Tensor:
+        """One weight of all networks. Raises `UserError` where it is not of one shape in all."""
+        shapes = {task: tuple(p.shape) for task, p in zip(self.outputs, parameters, strict=True)}
+        if len(set(shapes.values())) > 1:
+            said = ", ".join(f"{shape} for {task}" for task, shape in shapes.items())
+            raise UserError(
+                f"regularize: terms tie weights that correspond, and {name!r} is of different "
+                f"shapes: {said}. Leave such weights out of parallel_parameters()."
+            )
+        return torch.stack(tuple(parameters))
 
     def _proximal_step(self, regularizer: Regularizer, lr: float) -> None:
         parallel = self.parallel_parameters()

@@ -16,6 +16,7 @@ from polytask.architectures._heads import as_new, build_heads
 from polytask.architectures._init import draw_seed, seeded
 from polytask.architectures._inputs import representation_width
 from polytask.architectures._layout import Context
+from polytask.architectures._options import chosen_stages
 from polytask.architectures._passes import passes
 from polytask.architectures._per_task import PerTask
 from polytask.architectures.stages import as_stages, stage_widths
@@ -110,7 +111,7 @@ class Adapters(Architecture):
         if kind not in KINDS:
             raise unknown("kind of adapter", kind, KINDS)
         staged = as_stages(encoder)
-        self.stages = _stages(stages, len(staged.stages))
+        self.stages = chosen_stages(stages, len(staged.stages))
         self.width = representation_width(staged, example)
         self.encoder = staged
         self.freeze = freeze
@@ -166,18 +167,6 @@ def _adapter(kind: str, width: int, inner: int, norm: bool, channel_dim: int) ->
     if kind == "se":
         return SqueezeExcitation(width, inner, channel_dim)
     return Modulation(width, channel_dim)
-
-
-def _stages(given: Sequence[int] | None, count: int) -> tuple[int, ...]:
-    """Adapted stages in order; raises `UserError` for one that is not there, or is named twice."""
-    if given is None:
-        return tuple(range(1, count + 1))
-    numbers = positive_ints("stages", given, may_be_empty=False)
-    if max(numbers) > count or len(set(numbers)) < len(numbers):
-        raise UserError(
-            f"stages must be different stages of the encoder, from 1 to {count}, found {given!r}."
-        )
-    return tuple(sorted(numbers))
 
 
 def _inner(kind: str, reduction: int | None, norm: bool, widths: Sequence[int]) -> list[int]:

@@ -13,6 +13,7 @@ from polytask.architectures._columns import Columns, check_width
 from polytask.architectures._layout import along
 from polytask.architectures._options import rate, share_kept
 from polytask.errors import UserError
+from polytask.optimization.regularization import Terms
 
 
 class CrossStitch(Columns):
@@ -82,7 +83,7 @@ class CrossStitch(Columns):
         head_hidden: Sequence[int] = (),
         heads: Mapping[str, nn.Module] | None = None,
         example: Any = None,
-        regularize: Sequence[Any] = (),
+        regularize: Terms = (),
     ) -> None:
         self.keep = share_kept("keep", keep)
         self.alpha_rate = rate("alpha_rate", alpha_rate)

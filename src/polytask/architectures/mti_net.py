@@ -11,8 +11,16 @@ from torch.nn.functional import gelu
 
 from polytask.architectures._base import Architecture, Features, TaskLike
 from polytask.architectures._checks import positive_ints
-from polytask.architectures._distillation import Distil, Local, Propagate, Refine, drawn, others
-from polytask.architectures._heads import Head, Output, build_heads
+from polytask.architectures._distillation import (
+    Distil,
+    Local,
+    Propagate,
+    Refine,
+    drawn,
+    early_heads,
+    others,
+)
+from polytask.architectures._heads import Output, build_heads
 from polytask.architectures._init import draw_seed
 from polytask.architectures._layout import Context, Pointwise
 from polytask.architectures._per_task import PerTask
@@ -203,14 +211,7 @@ class _AtScale(nn.Module):
                 for t in self.tasks
             }
         )
-        self.initial = PerTask(
-            {
-                t: drawn(
-                    seed, f"initial/{t}/{scale.stage}", encoder, Head, width, output, (), self.dim
-                )
-                for t, output in outputs.items()
-            }
-        )
+        self.initial = early_heads(outputs, width, encoder, seed, self.dim, f"/{scale.stage}")
 
     def place(self, task: str) -> int:
         """Where the features of a task are in the list of all."""

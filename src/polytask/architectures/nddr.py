@@ -16,6 +16,7 @@ from polytask.architectures._init import seeded
 from polytask.architectures._layout import ChannelNorm, Context, Pointwise
 from polytask.architectures._options import rate, share_kept
 from polytask.architectures._per_task import PerTask
+from polytask.optimization.regularization import Terms
 
 
 class NDDR(Columns):
@@ -100,7 +101,7 @@ class NDDR(Columns):
         head_hidden: Sequence[int] = (),
         heads: Mapping[str, nn.Module] | None = None,
         example: Any = None,
-        regularize: Sequence[Any] = (),
+        regularize: Terms = (),
     ) -> None:
         self.keep = share_kept("keep", keep)
         self.nddr_rate = rate("nddr_rate", nddr_rate)

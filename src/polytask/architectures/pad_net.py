@@ -15,9 +15,11 @@ from polytask.architectures._distillation import (
     Refine,
     axes_of,
     drawn,
+    early_heads,
     others,
+    own_parts,
 )
-from polytask.architectures._heads import Head, build_heads
+from polytask.architectures._heads import build_heads
 from polytask.architectures._init import draw_seed
 from polytask.architectures._inputs import channel_dim_of, representation_width
 from polytask.architectures._layout import Context
@@ -127,12 +129,7 @@ class PADNet(Architecture):
                 }
             )
         self.decode = PerTask({t: refine(f"decode/{t}", width) for t in self.sources})
-        self.initial = PerTask(
-            {
-                t: drawn(seed, f"initial/{t}", encoder, Head, width, output, (), dim)
-                for t, output in self.outputs.items()
-            }
-        )
+        self.initial = early_heads(self.outputs, width, encoder, seed, dim)
         self.heads = build_heads(
             self.outputs,
             width,
@@ -164,7 +161,5 @@ class PADNet(Architecture):
         """With messages, the features of a task are used by all; without, by itself."""
         users = super().shared_parameters()
         if self.distil is None:
-            for i, task in enumerate(self.sources):
-                own = {name: (task,) for name in users if name.startswith(f"refine.{i}.")}
-                users.update(own)
+            users |= own_parts(users, "refine", self.sources)
         return users

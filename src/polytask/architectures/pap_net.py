@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from polytask.architectures._base import Architecture, Features, TaskLike
 from polytask.architectures._checks import positive_ints
-from polytask.architectures._distillation import Refine, axes_of, drawn
-from polytask.architectures._heads import Head, build_heads
+from polytask.architectures._distillation import Refine, axes_of, drawn, early_heads, own_parts
+from polytask.architectures._heads import build_heads
 from polytask.architectures._init import draw_seed
 from polytask.architectures._inputs import channel_dim_of, representation_width
 from polytask.architectures._layout import Context
@@ -120,12 +120,7 @@ class PAPNet(Architecture):
                 mixes = {t: drawn(seed, "mix", encoder, Mix, count) for t in self.sources}
                 self.mix = PerTask(mixes)
         self.decode = PerTask({t: refine(f"decode/{t}", width) for t in self.sources})
-        self.initial = PerTask(
-            {
-                t: drawn(seed, f"initial/{t}", encoder, Head, width, output, (), dim)
-                for t, output in self.outputs.items()
-            }
-        )
+        self.initial = early_heads(self.outputs, width, encoder, seed, dim)
         self.heads = build_heads(
             self.outputs,
             width,
@@ -165,9 +160,7 @@ class PAPNet(Architecture):
         """With affinities, the features of a task are used by all; without, by itself."""
         users = super().shared_parameters()
         if self.affinity is None:
-            for i, task in enumerate(self.sources):
-                own = {name: (task,) for name in users if name.startswith(f"refine.{i}.")}
-                users.update(own)
+            users |= own_parts(users, "refine", self.sources)
         return users
 
 

@@ -15,6 +15,7 @@ from polytask.architectures._per_task import PerTask
 from polytask.architectures._regularized import Regularized, parallel
 from polytask.architectures._represent import represent
 from polytask.architectures.stages import adapted
+from polytask.optimization.regularization import Terms
 
 
 class SingleTask(Regularized):
@@ -29,10 +30,10 @@ class SingleTask(Regularized):
     attribute `copied`. A lone task has nothing to differ from: its encoder starts from the
     weights of `encoder`, so the network is the same as `HardSharing` of that one task.
 
-    `regularize` adds terms that hold the networks together, or apart, to the losses: a list of
-    names, or of mappings as in `[l2, {trace_norm: {strength: 0.1}}]`, see
-    `polytask.optimization.regularization`. Most suppose that units correspond, which they do in
-    networks that start alike: `fresh=False`.
+    `regularize` adds terms that hold the networks together, or apart, to the losses: a name, a list
+    as in `[l2, {trace_norm: {strength: 0.1}}]`, or a mapping of names to options; several are
+    added up. See `polytask.optimization.regularization`. Most suppose that units correspond, which
+    they do in networks that start alike: `fresh=False`.
 
     Args:
         encoder: any module that answers one tensor [N, d], or [N, C, H, W].
@@ -58,7 +59,7 @@ class SingleTask(Regularized):
         heads: Mapping[str, nn.Module] | None = None,
         example: Any = None,
         fresh: bool = True,
-        regularize: Sequence[Any] = (),
+        regularize: Terms = (),
     ) -> None:
         super().__init__(encoder, tasks)
         encoder = adapted(encoder)

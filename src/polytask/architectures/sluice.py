@@ -18,6 +18,7 @@ from polytask.architectures._options import number, rate, share_kept
 from polytask.architectures._per_task import PerTask
 from polytask.architectures._subspaces import check_even, inner_products, output_weight
 from polytask.errors import UserError, unknown
+from polytask.optimization.regularization import Terms
 
 INITS = ("own", "uniform", "imbalanced")
 BIAS = 0.95  # towards one source subspace, with init "imbalanced"
@@ -116,7 +117,7 @@ class Sluice(Columns):
         head_hidden: Sequence[int] = (),
         heads: Mapping[str, nn.Module] | None = None,
         example: Any = None,
-        regularize: Sequence[Any] = (),
+        regularize: Terms = (),
     ) -> None:
         if init not in INITS:
             raise unknown("init of alpha", init, INITS)

@@ -13,7 +13,7 @@ from polytask.architectures._options import chosen_stages, number
 from polytask.architectures.single_task import SingleTask
 from polytask.architectures.stages import as_stages
 from polytask.errors import UserError, unknown
-from polytask.optimization.regularization import Regularizer
+from polytask.optimization.regularization import Regularizer, Terms, create_regularizers
 from polytask.optimization.regularization.l2 import L2
 from polytask.optimization.regularization.mrn import MRN
 from polytask.optimization.regularization.trace_norm import TraceNorm
@@ -103,7 +103,7 @@ class SoftSharing(SingleTask):
         head_hidden: Sequence[int] = (),
         heads: Mapping[str, nn.Module] | None = None,
         example: Any = None,
-        regularize: Sequence[Any] = (),
+        regularize: Terms = (),
     ) -> None:
         super().__init__(encoder, tasks, head_hidden, heads, example, fresh)
         made = _made(term, strength, prox, covariance, every, epsilon)
@@ -112,7 +112,7 @@ class SoftSharing(SingleTask):
         self.tied = tied_parameters(first, stages, least=made.least)
         self.reached = tied_parameters(first, stages, least=0)
         own = [made] if made.strength else []
-        self.tie([*own, *regularize], encoder)
+        self.tie([*own, *create_regularizers(regularize)], encoder)
 
     def parallel_parameters(self) -> dict[str, list[nn.Parameter]]:
         """Those of the encoders, in the chosen stages."""

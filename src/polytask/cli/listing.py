@@ -27,7 +27,10 @@ KINDS = {
     "auxiliary": "auxiliary",
     "estimators": "estimator",
     "schedules": "schedule",
+    "regularizers": "regularizer",
 }
+DETAILED = ("architectures", "auxiliary", "estimators", "schedules", "regularizers")
+"""Kinds of which one entry alone is shown with its options."""
 WIDE = 110
 """Columns from which a screen has room for more than numbers."""
 
@@ -37,8 +40,8 @@ def listing(
         str | None,
         Parameter(
             help="methods, architectures, encoders, datasets, auxiliary (helper tasks made from "
-            "the data), estimators (of which tasks help which) or schedules (of which task each "
-            "step trains on); all when left out."
+            "the data), estimators (of which tasks help which), schedules (of which task each step "
+            "trains on) or regularizers (terms that tie the networks of tasks); all when left out."
         ),
     ] = None,
     pattern: Annotated[
@@ -60,7 +63,7 @@ def listing(
     plugins: Plugins = None,
     json: options.Json = False,
 ) -> None:
-    """List methods, architectures, encoders, data sets, helper tasks, estimators or schedules."""
+    """List methods, architectures, encoders, data sets, helper tasks and what else has a name."""
     if what is not None and what not in KINDS:
         raise unknown("list", what, KINDS)
     given = {"data": data, "targets": targets, "drop": drop, "encoder": encoder}
@@ -83,9 +86,11 @@ def listing(
     for word, lines in found.items():
         if lines:
             console.print(_table(word, lines, console.width, measured))
-    if what in ("architectures", "auxiliary", "estimators", "schedules"):
+    if what is not None and what in DETAILED:
         alone = architectures.details(found[what][0]) if len(found[what]) == 1 else []
-        for line in [*([architectures.legend()] if measured else []), *alone]:
+        more = [architectures.legend()] if measured else []
+        more += [_takers()] if what == "regularizers" else []
+        for line in [*more, *alone]:
             console.print(line, markup=False, highlight=False)
 
 
@@ -122,6 +127,8 @@ def row(kind: str, entry: registry.Entry) -> dict[str, Any]:
         out |= _recipe(entry)
     if kind == "estimator":
         out |= _estimator(entry)
+    if kind == "regularizer":
+        out |= _regularizer(entry)
     return out
 
 
@@ -135,6 +142,22 @@ def _estimator(entry: registry.Entry) -> dict[str, Any]:
     """What an estimator of affinities takes, what its numbers mean, whether 0 is no help."""
     said = {word: str(entry.constants.get(word, "")) for word in ("needs", "unit")}
     return {**said, "gains": bool(entry.constants.get("gains", True))}
+
+
+def _regularizer(entry: registry.Entry) -> dict[str, Any]:
+    """The source of a term, whether it has a proximal step, what its diagnostics tell."""
+    said = {
+        "paper": str(entry.constants.get("paper", "")),
+        "tells": entry.constants.get("tells", {}),
+    }
+    return {**said, "prox": bool(entry.constants.get("proximal", False))}
+
+
+def _takers() -> str:
+    """How a term is given to an architecture, and to which."""
+    entries = registry.entries("architecture").items()
+    takers = ", ".join(name for name, entry in entries if "regularize" in entry.arguments)
+    return f"Given to one of {takers} as regularize: [l2, {{trace_norm: {{strength: 0.1}}}}]."
 
 
 def _stock(card: dict[str, Any]) -> dict[str, Any]:
@@ -193,6 +216,13 @@ def _table(what: str, lines: list[dict[str, Any]], width: int, measured: str = "
         for line in lines:
             gains = "yes" if line["gains"] else "no"
             table.add_row(line["name"], line["needs"], line["unit"], gains)
+        return table
+    if what == "regularizers":
+        for word in ("paper", "prox", "summary"):
+            table.add_column(word)
+        for line in lines:
+            paper = line["paper"].partition(";")[0]
+            table.add_row(line["name"], paper, "yes" if line["prox"] else "", line["summary"])
         return table
     columns = [word for word in ("group", "needs") if any(line[word] for line in lines)]
     if what == "encoders":

@@ -105,8 +105,18 @@ def _check_names(balancer: Balancer, tasks: Mapping[str, Task]) -> None:
             "Name it: main='NAME'."
         )
     for word in ("fixed", "preference", "primary"):
-        for name in getattr(balancer, word, None) or ():
-            if isinstance(name, str) and name not in tasks:
+        for name in _names_in(getattr(balancer, word, None)):
+            if name not in tasks:
                 raise unknown(f"task in the weights of {kind}:", name, tasks)
-    for name in getattr(balancer, "primary", None) or ():
+    for name in _names_in(getattr(balancer, "primary", None)):
         confirm_main(name, balancer)
+
+
+def _names_in(held: Any) -> list[str]:
+    """The names in weights by task or in a list of tasks.
+
+    Methods of other people may mean something else by these words: a number, a vector, a mode.
+    """
+    if not isinstance(held, Mapping | list | tuple | set | frozenset):
+        return []
+    return [name for name in held if isinstance(name, str)]

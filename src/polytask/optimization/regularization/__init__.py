@@ -5,6 +5,13 @@ architectures with one network a task take a list of them as `regularize=`.
 """
 
 from polytask.optimization.regularization._base import Regularizer
-from polytask.optimization.regularization._create import create_regularizer, list_regularizers
+from polytask.optimization.regularization._create import (
+    Terms,
+    create_regularizer,
+    create_regularizers,
+    list_regularizers,
+)
 
-__all__ = ["Regularizer", "create_regularizer", "list_regularizers"]
+__all__ = [
+    "Regularizer", "Terms", "create_regularizer", "create_regularizers", "list_regularizers",
+]  # fmt: skip

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +24,16 @@ class Regularizer(nn.Module):
     learns from the weights is a `Learned`. What is learned lies in buffers, with tasks in the
     order of their names, so a saved state does not depend on the order in which they were given.
 
+    `polytask.testing.regularizers.RegularizerConformance` checks all of this of a new term.
+
     Attributes:
         name: as in lists.
         paper: the source.
         least: the least number of dimensions of the weights it reads: 2 leaves out biases and
             norms.
         proximal: whether it has a proximal step.
+        zero_of_equals: whether networks that are all the same have no term, by default options.
+        tells: what the entries of its diagnostics are, by their names, for the report.
 
     Args:
         strength: weight of the term; 0 is none.
@@ -46,6 +50,8 @@ class Regularizer(nn.Module):
     paper: ClassVar[str] = ""
     least: ClassVar[int] = 2
     proximal: ClassVar[bool] = False
+    zero_of_equals: ClassVar[bool] = False
+    tells: ClassVar[dict[str, str]] = {}
 
     def __init__(self, strength: float = 1e-2, prox: bool = False) -> None:
         super().__init__()
@@ -70,8 +76,10 @@ class Regularizer(nn.Module):
             weight: name of the weight, for terms that learn something of each.
 
         Raises:
-            UserError: other tasks than the term was prepared for.
+            UserError: other tasks than the term was prepared for, or another number of them than
+                the stack has networks.
         """
+        _check_rows(stack, tasks)
         if len(tasks) < 2 or not self.strength:
             return stack.new_zeros(())
         return self.strength * self.value(stack, tasks, weight)
@@ -81,12 +89,14 @@ class Regularizer(nn.Module):
         """argmin over X of penalty(X) + ||X - stack||^2 / (2 step).
 
         `tasks` is asked for by terms that know tasks apart. Raises `UserError` where there is no
-        closed form.
+        closed form, and as `penalty`.
         """
         if not self.proximal:
             raise UserError(
                 f"the term {self.name!r} has no proximal step in closed form. Use its gradient."
             )
+        if tasks:
+            _check_rows(stack, tasks)
         lone = len(stack) < 2 or not self.strength
         return stack.clone() if lone else self._proximal(stack, step * self.strength, tasks)
 
@@ -110,6 +120,15 @@ class Regularizer(nn.Module):
     def keep(self, tasks: Sequence[str]) -> None:
         """Forget all tasks but these."""
 
+    def grow(self, smaller: Self, stacks: Stacks, tasks: Sequence[str]) -> Collection[str]:
+        """For a model that gets a task more: take over what `smaller` has learned of the others.
+
+        Called on the term of all `tasks`, prepared for them, with their weights as they are;
+        `smaller` is the one that there was. Buffers of the same shape in both have been taken
+        over by then. Answers the names of the others, that it has set.
+        """
+        return ()
+
     @torch.no_grad()
     def diagnostics(self, stacks: Stacks, tasks: Sequence[str]) -> dict[str, Any]:
         """What the term says of the weights as they are: plain values, the penalty and more."""
@@ -117,8 +136,22 @@ class Regularizer(nn.Module):
         return {"penalty": total} | (self.details(stacks, tasks) if len(tasks) > 1 else {})
 
     def details(self, stacks: Stacks, tasks: Sequence[str]) -> dict[str, Any]:
-        """What `diagnostics` tells beside the penalty, of two tasks or more."""
+        """What `diagnostics` tells beside the penalty, of two tasks or more.
+
+        By name: a number; or numbers by weight (one, a list, or several by name), by task, or by
+        two tasks, the first one's row; or the latter by weight. These the report can show.
+        """
         return {}
+
+
+def _check_rows(stack: Tensor, tasks: Sequence[str]) -> None:
+    """Raise `UserError` unless the stack has a network for every task."""
+    if stack.dim() == 0 or len(stack) != len(tasks):
+        raise UserError(
+            f"a weight of the tasks {', '.join(tasks)} is one tensor with {len(tasks)} networks "
+            f"along its first dimension, found the shape {tuple(stack.shape)}. Stack one weight a "
+            "task, in the order of the tasks."
+        )
 
 
 def by_pair(matrix: Tensor, tasks: Sequence[str]) -> dict[str, dict[str, float]]:

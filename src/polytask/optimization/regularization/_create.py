@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polytask import registry
 from polytask.errors import UserError
 from polytask.optimization.regularization._base import Regularizer
+
+Term = str | Mapping[str, Any] | Regularizer
+Terms = Term | Sequence[Term]
+"""What `regularize=` takes: one term or several, see `create_regularizers`."""
 
 
 def list_regularizers(pattern: str = "*") -> list[str]:
@@ -60,4 +64,34 @@ def create_regularizer(
         raise UserError(
             f"regularizer {regularizer!r} must make a Regularizer, found {type(made).__name__}."
         )
+    return made
+
+
+def create_regularizers(wanted: Terms) -> list[Regularizer]:
+    """Build several: one, a list of them, or a mapping of names to arguments.
+
+    >>> [term.name for term in create_regularizers({"l2": None, "mrn": {"every": 10}})]
+    ['l2', 'mrn']
+
+    Raises:
+        UserError: as `create_regularizer`; a name that stands there twice.
+    """
+    listed: list[Any] = [wanted]
+    if isinstance(wanted, Mapping):
+        listed = [{name: arguments} for name, arguments in wanted.items()]
+    elif isinstance(wanted, Sequence) and not isinstance(wanted, str):
+        listed = list(wanted)
+    made = [create_regularizer(one) for one in listed]
+    names = [regularizer.name for regularizer in made]
+    for name, regularizer in zip(names, made, strict=True):
+        if not name:
+            raise UserError(
+                f"regularize: {type(regularizer).__name__} has no name to tell its term by. Write "
+                "`name = ...` in the class."
+            )
+        if names.count(name) > 1:
+            raise UserError(
+                f"regularize: the term {name!r} stands there {names.count(name)} times; "
+                "expected each once. Leave one out."
+            )
     return made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -64,3 +66,18 @@ def _in_order(labels: Tensor) -> Tensor:
     """The same partition, numbered from 0 in the order of first points."""
     known: dict[int, int] = {}
     return torch.tensor([known.setdefault(label, len(known)) for label in labels.tolist()])
+
+
+def nearest(products: Tensor, point: int, others: Sequence[int], labels: Tensor) -> int:
+    """The cluster whose centre is nearest to a point, by the inner products of all points.
+
+    `labels` are the clusters of `others`; of equally near ones the first.
+    """
+    distances = {}
+    for label in labels.unique().tolist():
+        inside = [other for other, own in zip(others, labels.tolist(), strict=True) if own == label]
+        # ||x - c||^2 without ||x||^2, which is the same for all centres c.
+        distances[label] = float(
+            products[inside][:, inside].mean() - 2 * products[point, inside].mean()
+        )
+    return int(min(distances, key=distances.__getitem__))

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from polytask.errors import UserError
 from polytask.optimization.regularization._terms import unfolded
+
+NAMES = ("tasks", "outputs", "inputs")
 
 
 class TensorNormal(nn.Module):
@@ -31,6 +34,7 @@ class TensorNormal(nn.Module):
 
     def forward(self, stack: Tensor) -> Tensor:
         """vec(W)^T (S_0 x S_1 x S_2)^-1 vec(W), as a product along every mode."""
+        self._check(stack)
         return (stack * self._whitened(stack, self.modes)).sum()
 
     @torch.no_grad()
@@ -50,6 +54,23 @@ class TensorNormal(nn.Module):
         covariance = self.covariance(0)[chosen][:, chosen]
         self.covariance_0 = covariance
         self.precision_0 = _inverse(covariance.double()).to(covariance.dtype)
+
+    @torch.no_grad()
+    def take_tasks(self, indices: Sequence[int], smaller: TensorNormal) -> None:
+        """The task covariance of `smaller` at these places; others keep what they have there."""
+        chosen = torch.tensor(indices, device=self.covariance(0).device)
+        for matrix in ("covariance_0", "precision_0"):
+            self.get_buffer(matrix)[chosen[:, None], chosen] = smaller.get_buffer(matrix)
+
+    def _check(self, stack: Tensor) -> None:
+        """Raise `UserError` for a weight of another size than that it was prepared for."""
+        for mode in self.modes:
+            size = len(self.covariance(mode))
+            if stack.shape[mode] != size:
+                raise UserError(
+                    f"mrn was prepared for {size} {NAMES[mode]} of this weight, found "
+                    f"{stack.shape[mode]}. Prepare it for the weights as they are."
+                )
 
     def _whitened(self, stack: Tensor, modes: Sequence[int]) -> Tensor:
         for mode in modes:

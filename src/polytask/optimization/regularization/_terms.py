@@ -5,6 +5,8 @@ A weight of K networks is one tensor [K, ...], stacked along the first dimension
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
@@ -60,7 +62,29 @@ def _full(matrix: Tensor) -> Tensor:
     return matrix if matrix.dtype in (torch.float32, torch.float64) else matrix.float()
 
 
+def singular_values(matrix: Tensor) -> Tensor:
+    """Largest first; NaN for a matrix that is not finite."""
+    matrix = _full(matrix.detach())
+    if not bool(matrix.isfinite().all()):
+        return matrix.new_full((min(matrix.shape),), torch.nan)
+    return torch.linalg.svdvals(matrix)
+
+
 def rank(matrix: Tensor) -> int:
     """Singular values above a hundredth of the largest."""
-    values = torch.linalg.svdvals(_full(matrix.detach()))
+    values = singular_values(matrix)
     return int((values > 1e-2 * values[0]).sum())
+
+
+def spectrum(matrix: Tensor) -> list[float]:
+    """Singular values as shares of the largest; 0 all of them where that is 0."""
+    values = singular_values(matrix).double()
+    return (values / values[0] if bool(values[0] != 0) else values).tolist()
+
+
+def ranks_of(matrices: Mapping[str, Sequence[Tensor]]) -> dict[str, dict[str, list[int]]]:
+    """Of several matrices a weight: their ranks, and the most that these could be."""
+    return {
+        "ranks": {name: [*map(rank, several)] for name, several in matrices.items()},
+        "full": {name: [min(m.shape) for m in several] for name, several in matrices.items()},
+    }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -50,6 +50,9 @@ class AMTL(Learned):
 
     name = "amtl"
     paper = "Lee 2016"
+    tells: ClassVar[dict[str, str]] = {
+        "transfer": "how much of the row's network is in the mixture that the column's is drawn to"
+    }
     transfer: Tensor
     sums: Tensor
     counts: Tensor
@@ -107,6 +110,15 @@ class AMTL(Learned):
             self.transfer = self.transfer[rows][:, rows]
             self.sums, self.counts = self.sums[rows], self.counts[rows]
         super().keep(tasks)
+
+    def grow(self, smaller: AMTL, stacks: Stacks, tasks: Sequence[str]) -> Collection[str]:
+        """B between the old tasks; the new one gives and takes nothing until B is found anew."""
+        if not smaller.tasks:
+            return ()
+        rows = [self.tasks.index(task) for task in smaller.tasks]
+        self.transfer[torch.tensor(rows)[:, None], rows] = smaller.transfer
+        self.sums[rows], self.counts[rows] = smaller.sums, smaller.counts
+        return ("transfer", "sums", "counts")
 
     def details(self, stacks: Stacks, tasks: Sequence[str]) -> dict[str, Any]:
         """B, by giver and taker."""

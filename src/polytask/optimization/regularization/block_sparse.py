@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -42,6 +42,9 @@ class BlockSparse(Regularizer):
     name = "block_sparse"
     paper = "Obozinski 2010"
     proximal = True
+    tells: ClassVar[dict[str, str]] = {
+        "groups": "groups of weights, and how many of them are zero in all tasks"
+    }
 
     def __init__(
         self,

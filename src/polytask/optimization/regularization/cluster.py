@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from polytask.errors import UserError
 from polytask.optimization.regularization._base import Stacks, gramian
 from polytask.optimization.regularization._learned import Learned
-from polytask.optimization.regularization._partition import partition
+from polytask.optimization.regularization._partition import nearest, partition
 from polytask.optimization.scheduling._check import number, whole
 
 Parts = tuple[Tensor, Tensor, Tensor]
@@ -53,6 +53,12 @@ class Cluster(Learned):
     name = "cluster"
     paper = "Jacob 2008"
     proximal = True
+    zero_of_equals = True
+    tells: ClassVar[dict[str, str]] = {
+        "cluster": "which tasks are in one cluster",
+        "within": "share of the squared distances from the mean network that is left inside "
+        "clusters",
+    }
     assignment: Tensor
 
     def __init__(
@@ -122,6 +128,20 @@ class Cluster(Learned):
             rows = [place for place, task in enumerate(self.tasks) if task in tasks]
             self.assignment = self.assignment[rows]
         super().keep(tasks)
+
+    def grow(self, smaller: Cluster, stacks: Stacks, tasks: Sequence[str]) -> Collection[str]:
+        """The clusters that there were; the new task is in the one whose mean is nearest to it."""
+        if not smaller.tasks:
+            return ()
+        rows = [self.tasks.index(task) for task in smaller.tasks]
+        order = self.order(tasks)
+        products = gramian(stacks)[order][:, order].cpu()
+        labels = smaller.assignment.cpu()
+        self.assignment[rows] = smaller.assignment
+        for place in range(len(self.tasks)):
+            if place not in rows:
+                self.assignment[place] = nearest(products, place, rows, labels)
+        return ("assignment",)
 
     def details(self, stacks: Stacks, tasks: Sequence[str]) -> dict[str, Any]:
         """The clusters, and what they leave."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -38,6 +38,9 @@ class Decorrelation(Regularizer):
 
     name = "decorrelation"
     paper = "Rodriguez 2017"
+    tells: ClassVar[dict[str, str]] = {
+        "cosine": "cosine of the weights of two tasks, over all layers"
+    }
 
     def __init__(self, strength: float = 1e-2) -> None:
         super().__init__(strength)

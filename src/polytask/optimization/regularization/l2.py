@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -35,6 +35,10 @@ class L2(Regularizer):
     paper = "Evgeniou & Pontil 2004; Duong 2015"
     least = 1
     proximal = True
+    zero_of_equals = True
+    tells: ClassVar[dict[str, str]] = {
+        "spread": "squared differences from the mean network, as a share of all squares"
+    }
 
     def __init__(self, strength: float = 1e-2, prox: bool = False) -> None:
         super().__init__(strength, prox)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Collection, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,9 @@ class MRN(Learned):
 
     name = "mrn"
     paper = "Long 2017"
+    tells: ClassVar[dict[str, str]] = {
+        "correlation": "how the weights of two tasks are correlated, by the prior it learned"
+    }
 
     def __init__(
         self,
@@ -107,6 +110,16 @@ class MRN(Learned):
         for prior in self.priors:
             assert isinstance(prior, TensorNormal)
             prior.keep_tasks(rows)
+
+    def grow(self, smaller: MRN, stacks: Stacks, tasks: Sequence[str]) -> Collection[str]:
+        """The covariance that there was; the new task has variance 1 and goes with no other."""
+        rows = [self.tasks.index(task) for task in smaller.tasks]
+        taken = []
+        for place, weight in enumerate(self.weights):
+            if weight in smaller.weights:
+                self.prior(weight).take_tasks(rows, smaller.prior(weight))
+                taken += [f"priors.{place}.{matrix}_0" for matrix in ("covariance", "precision")]
+        return taken
 
     def correlations(self, weight: str, tasks: Sequence[str]) -> Tensor:
         """How a weight of the tasks is related, [K, K] in the order of `tasks`."""

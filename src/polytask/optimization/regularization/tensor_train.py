@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from polytask.optimization.regularization._base import Regularizer, Stacks
-from polytask.optimization.regularization._terms import nuclear_norm, rank
+from polytask.optimization.regularization._terms import nuclear_norm, ranks_of
 
 
 class TensorTrain(Regularizer):
@@ -24,8 +24,9 @@ class TensorTrain(Regularizer):
     proximal map in closed form. Not 0 for equal networks. Weights of two and more dimensions are
     tied.
 
-    Cost of a step: a singular value decomposition a cut and weight. Diagnostics: `ranks`, by
-    weight: of each cut, tasks first, the singular values above a hundredth of the largest.
+    Cost of a step: a singular value decomposition a cut and weight. Diagnostics, by
+    weight: `ranks`, of each cut, tasks first, the singular values above a hundredth of the
+    largest; `full`, the most that there could be.
 
     Args:
         strength: see `Regularizer`.
@@ -34,6 +35,10 @@ class TensorTrain(Regularizer):
 
     name = "tensor_train"
     paper = "Yang & Hospedales 2017"
+    tells: ClassVar[dict[str, str]] = {
+        "ranks": "directions at every cut through the dimensions of the weights, tasks first",
+        "full": "the most there could be",
+    }
 
     def __init__(self, strength: float = 1e-2) -> None:
         super().__init__(strength)
@@ -44,7 +49,7 @@ class TensorTrain(Regularizer):
 
     def details(self, stacks: Stacks, tasks: Sequence[str]) -> dict[str, Any]:
         """The ranks of every weight."""
-        return {"ranks": {name: [*map(rank, _cuts(stack))] for name, stack in stacks.items()}}
+        return ranks_of({name: [*_cuts(stack)] for name, stack in stacks.items()})
 
 
 def _cuts(stack: Tensor) -> Iterator[Tensor]:

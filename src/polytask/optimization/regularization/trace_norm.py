@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from polytask.optimization.regularization._base import Regularizer, Stacks
-from polytask.optimization.regularization._terms import nuclear_norm, rank, shrunk
+from polytask.optimization.regularization._terms import nuclear_norm, rank, shrunk, spectrum
 
 
 class TraceNorm(Regularizer):
@@ -24,7 +24,8 @@ class TraceNorm(Regularizer):
     lr * strength, to 0 at least.
 
     Cost of a step: a singular value decomposition of a [tasks, size] matrix a weight.
-    Diagnostics: `rank`, by weight: singular values above a hundredth of the largest.
+    Diagnostics, by weight: `rank`, the singular values above a hundredth of the largest;
+    `spectrum`, all of them as shares of the largest.
 
     Args:
         strength, prox: see `Regularizer`.
@@ -34,6 +35,10 @@ class TraceNorm(Regularizer):
     name = "trace_norm"
     paper = "Yang & Hospedales 2017"
     proximal = True
+    tells: ClassVar[dict[str, str]] = {
+        "rank": "directions that the weights of the tasks span, from a hundredth of the largest on",
+        "spectrum": "singular values, as shares of the largest",
+    }
 
     def __init__(self, strength: float = 1e-2, prox: bool = False) -> None:
         super().__init__(strength, prox)
@@ -46,5 +51,9 @@ class TraceNorm(Regularizer):
         return shrunk(stack.flatten(1), step).view_as(stack)
 
     def details(self, stacks: Stacks, tasks: Sequence[str]) -> dict[str, Any]:
-        """The rank of every weight."""
-        return {"rank": {name: rank(stack.flatten(1)) for name, stack in stacks.items()}}
+        """The rank and the singular values of every weight."""
+        rows = {name: stack.flatten(1) for name, stack in stacks.items()}
+        return {
+            "rank": {name: rank(matrix) for name, matrix in rows.items()},
+            "spectrum": {name: spectrum(matrix) for name, matrix in rows.items()},
+        }

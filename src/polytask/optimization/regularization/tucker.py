@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from polytask.optimization.regularization._base import Regularizer, Stacks
-from polytask.optimization.regularization._terms import rank, tucker_norm, unfolded
+from polytask.optimization.regularization._terms import ranks_of, tucker_norm, unfolded
 
 
 class Tucker(Regularizer):
@@ -20,8 +20,9 @@ class Tucker(Regularizer):
     weights of their own; here all weigh the same, and 1 together. The sum has no proximal map in
     closed form. Not 0 for equal networks. Weights of two and more dimensions are tied.
 
-    Cost of a step: a singular value decomposition a dimension and weight. Diagnostics: `ranks`, by
-    weight: of each unfolding, tasks first, the singular values above a hundredth of the largest.
+    Cost of a step: a singular value decomposition a dimension and weight. Diagnostics, by
+    weight: `ranks`, of each unfolding, tasks first, the singular values above a hundredth of the
+    largest; `full`, the most that there could be.
 
     Args:
         strength: see `Regularizer`.
@@ -30,6 +31,10 @@ class Tucker(Regularizer):
 
     name = "tucker"
     paper = "Yang & Hospedales 2017"
+    tells: ClassVar[dict[str, str]] = {
+        "ranks": "directions along every dimension of the weights, tasks first",
+        "full": "the most there could be",
+    }
 
     def __init__(self, strength: float = 1e-2) -> None:
         super().__init__(strength)
@@ -40,9 +45,9 @@ class Tucker(Regularizer):
 
     def details(self, stacks: Stacks, tasks: Sequence[str]) -> dict[str, Any]:
         """The ranks of every weight."""
-        return {
-            "ranks": {
-                name: [rank(unfolded(stack, mode)) for mode in range(stack.dim())]
+        return ranks_of(
+            {
+                name: [unfolded(stack, mode) for mode in range(stack.dim())]
                 for name, stack in stacks.items()
             }
-        }
+        )
