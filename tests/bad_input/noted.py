@@ -148,7 +148,7 @@ ODD = [
     column(
         "the answer as 0 and 1, with gaps",
         lambda frame: frame["high"].map({"yes": 1, "no": 0}).where(np.arange(80) > 9),
-        "odd: says the same as the target high in every row",
+        "odd: says the same as the target high in all 70 rows that have both",
     ),
     column(
         "one target twice",

@@ -174,7 +174,7 @@ def test_one_data_set_keeps_its_words(polytask: Any, wines: Path) -> None:
     ran = polytask("compare", "--data", "first.csv", "c.yaml")
     assert ran.code == 2
     write({"data": SETTINGS["data"]}, "study.yaml")
-    assert "trained on by polytask train" in polytask("compare", "study.yaml").err
+    assert "for polytask train and polytask compare" in polytask("relate", "study.yaml").err
 
 
 @pytest.mark.parametrize(

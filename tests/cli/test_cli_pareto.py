@@ -30,6 +30,7 @@ def test_the_help_tells_the_true_defaults(polytask) -> None:
     defaults = {name: p.default for name, p in inspect.signature(study).parameters.items()}
     for word, default in (
         ("points", 5), ("method", "epo"), ("seeds", 5), ("epochs", 20), ("batch_size", 256),
+        ("select", "preference"),
     ):  # fmt: skip
         assert defaults[word] == default
         assert re.search(rf"--{word.replace('_', '-')} .*?\[default: {default}\]", said), word
@@ -49,7 +50,9 @@ def test_the_help_tells_the_true_defaults(polytask) -> None:
         ("--data yeast --reference Class1", "expected TASK=SCORE"),
         ("--data yeast --reference Class1=high", "expected TASK=SCORE"),
         ("--data yeast --methods linear", "did you mean --method"),
+        ("--data yeast --select main", "main:"),
         ("--data yaest", "did you mean 'yeast'"),
+        ("--data yaest --select preference", "did you mean 'yeast'"),
     ],
 )
 def test_wrong_words_are_two_lines_and_exit_code_2(polytask, line: str, said: str) -> None:

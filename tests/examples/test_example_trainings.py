@@ -1,4 +1,4 @@
-"""The examples that `polytask train` runs: whole as they are read, small as they are trained."""
+"""The examples of commands: whole as they are read, small as they are trained."""
 
 import json
 import os
@@ -23,13 +23,13 @@ def read(name: str) -> dict[str, Any]:
     return loaded
 
 
-def train(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """What `polytask train --json` says of a smaller example."""
+def train(settings: dict[str, Any], folder: Path, verb: str = "train") -> dict[str, Any]:
+    """What `polytask train --json`, or another verb, says of a smaller example."""
     (folder / "small.yaml").write_text(
         yaml.safe_dump({**settings, "out": "model"}, sort_keys=False)
     )
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "polytask", "train", "small.yaml", "--json"],
+        [sys.executable, "-W", "error", "-m", "polytask", verb, "small.yaml", "--json"],
         capture_output=True,
         text=True,
         timeout=600,
@@ -69,6 +69,28 @@ def test_two_corpora_train_one_network(tmp_path: Path) -> None:
     mixture = yaml.safe_load((tmp_path / "model" / "config.yaml").read_text())["mixture"]
     assert mixture["how"]["schedule"] == "Temperature"
     assert mixture["how"]["batch_size"] == {"pos": 32, "gender+number": 16}
+
+
+@pytest.mark.slow
+def test_two_corpora_are_compared_by_two_schedules(tmp_path: Path) -> None:
+    with needs_connection():
+        load_dataset("morphhb", rows=1)
+    settings = read("compare_corpora.yaml")
+    for rows, source in zip((120, 60), settings["data"].values(), strict=True):
+        source["morphhb"] |= {"rows": rows, "length": 8}
+    settings |= {"epochs": 1, "seeds": 1, "lr": [1e-2], "workers": 2}
+    told = train(settings, tmp_path, "compare")
+    assert told["complete"]
+    assert not any(candidate["failed"] for candidate in told["candidates"])
+    assert {c["schedule"] for c in told["candidates"]} == {
+        "proportional",
+        "temperature (alpha=0.5)",
+    }
+    large, small = told["dataset"]["sets"]
+    assert (large["rows"]["train"], small["rows"]["train"]) == (84, 42)
+    # Tags of a verse: more labels than rows.
+    assert large["labels"]["pos"] > 4 * 84
+    assert set(told["single_task"]) == {"pos", "gender", "number"}
 
 
 @pytest.mark.slow

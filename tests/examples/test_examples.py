@@ -81,6 +81,7 @@ def test_every_example_is_named_here() -> None:
         "assays.yaml",
         "backbones.py",
         "bare_loop.py",
+        "compare_corpora.yaml",
         "own_architecture.py",
         "pcgrad_landscape.py",
         "study.yaml",

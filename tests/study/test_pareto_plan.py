@@ -7,13 +7,20 @@ from study_simulation import TASKS, settings, simulate
 import polytask
 from polytask.errors import UserError
 from polytask.study.fronts.plan import ParetoPlan
-from polytask.study.fronts.points import WORDS, choose_method, middle, points, preferences
+from polytask.study.fronts.points import (
+    WORDS,
+    choose_method,
+    criterion,
+    middle,
+    points,
+    preferences,
+)
 from polytask.study.settings import Choice
 
 
-def make(method="epo", count=3, **changes):
+def make(method="epo", count=3, own=False, **changes):
     told = points(choose_method(method), list(changes.get("tasks", TASKS)), count)
-    return ParetoPlan(settings(methods=(told[0].choice,), **changes), told)
+    return ParetoPlan(settings(methods=(told[0].choice,), **changes), told, own)
 
 
 def score(unit, task, part):
@@ -114,3 +121,42 @@ class TestPlan:
         assert [m["arguments"]["preference"] for m in found] == [0, 1, 2]
         assert all(m["arguments"]["scale"] == "sum" for m in found)
         assert len({plan.unit(c, 1e-3, 0, outcomes).hash for c in plan.candidates}) == 3
+
+    @pytest.mark.parametrize(
+        ("method", "word"),
+        [
+            ("linear", "weighted_loss"),
+            ("epo", "worst_loss"),
+            ("stch", "worst_loss"),
+            ("pareto_mtl", "worst_loss"),
+        ],
+    )
+    def test_every_point_chooses_its_epoch_by_its_own_criterion(self, method, word):
+        plan = make(method, own=True)
+        outcomes, order = simulate(plan, score)
+        assert len(order) == plan.total
+        for contender, point in zip(plan.candidates, plan.points, strict=True):
+            assert criterion(point) == {word: point.preference}
+            config = plan.unit(contender, 1e-3, 0, outcomes).config
+            assert config["select"] == {word: point.preference}
+            assert config["reference"] is None
+        for contender in plan.singles:
+            config = plan.unit(contender, 1e-3, 0, outcomes).config
+            assert config["select"] == f"main:{contender.tasks[0]}"
+
+    def test_one_rule_for_all_when_it_is_asked_for(self):
+        own, shared = make(own=True), make(select="loss")
+        outcomes, _ = simulate(shared, score)
+        found = [shared.unit(c, 1e-3, 0, outcomes) for c in shared.candidates]
+        assert {unit.config["select"] for unit in found} == {"loss"}
+        others, _ = simulate(own, score)
+        assert {unit.hash for unit in found}.isdisjoint(others)
+
+    def test_points_of_an_own_criterion_wait_for_the_reference_of_the_rates(self):
+        """The search compares rates by gains over single-task scores, which must be there."""
+        plan = make(own=True)
+        _, order = simulate(plan, score)
+        first = next(i for i, name in enumerate(order) if "point" in name)
+        assert {name for name in order if name.startswith("single") and "-s0" in name} <= set(
+            order[:first]
+        )

@@ -43,6 +43,24 @@ def test_every_method_goes_from_data_to_a_front(patients, tmp_path, method):
     assert any(point["front"] for point in results["points"])
     assert "hypervolume" in study.report.read_text().lower()
     assert study.verdict == results["verdict"]["sentence"]
+    assert results["config"]["select"] == "preference"
+    what = "the sum of" if method == "linear" else "the largest of"
+    assert f"by its own preference: where {what} the tasks" in study.report.read_text()
+    _chosen_by_preference(study, results["points"], method)
+
+
+def _chosen_by_preference(study, points, method):
+    """The epoch of every point has its least weighted validation loss, by the files of its run."""
+    together = sum if method == "linear" else max
+    for point in points:
+        for folder in study.folder.glob(f"runs/{point['id']}-lr*-s0"):
+            epochs = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
+            values = [
+                together(p * epoch[f"val/{t}/loss"] for t, p in point["preference"].items())
+                for epoch in epochs
+            ]
+            selected = json.loads((folder / "result.json").read_text())["selected"]["epoch"]
+            assert values[selected - 1] == min(values)
 
 
 @pytest.mark.slow

@@ -247,6 +247,8 @@ def test_a_method_of_several_batches_is_charged_for_all_of_them(tmp_path, datase
     prepared = prepare(config, dataset)
     with pytest.raises(UserError, match="smaller batch_size"):
         rehearse(config, prepared, build(config, prepared))
+    config["batch_size"] = 32
+    assert carry_out(tmp_path / "a", config, dataset)["step_seconds"] > 0
 
 
 def test_an_auxiliary_task_alone_is_what_its_network_is_about(tmp_path, patients):

@@ -64,6 +64,7 @@ NAMED_LISTS = {
     "architectures": "architecture",
     "auxiliary": "auxiliary",
     "estimators": "estimator",
+    "schedules": "schedule",
 }
 """Words that take several names with arguments, and what they name."""
 UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
@@ -157,7 +158,7 @@ def check_data(settings: Settings) -> Choice | Path:
     elif isinstance(raw, dict) and len(raw) > 1:
         raise UserError(
             f"{where}: expected one data set, found {len(raw)} ({some(raw, 60)}). Data sets of "
-            "their own for each task are trained on by polytask train"
+            "their own for each task are for polytask train and polytask compare"
         )
     elif isinstance(raw, dict) and len(raw) == 1 and not _registered(str(next(iter(raw)))):
         raise _no_data(str(next(iter(raw))), where)

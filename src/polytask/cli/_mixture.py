@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import Token
 
-from polytask import registry
 from polytask.cli._checks import check_data
 from polytask.cli._config import Settings
 from polytask.cli._methods import parse, scalar, typed
 from polytask.errors import UserError
+from polytask.study.mixing import maps_tasks, names_several
 from polytask.study.settings import Choice
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from polytask.tabular import Mixing
 
 WORDS = ("schedule", "tasks_per_step", "steps_per_epoch")
+EVERY = ("schedules", *WORDS)
 SIZES = "a whole number, or one by data set as in ner=64,pos=16"
 
 
@@ -47,6 +48,20 @@ def read_sizes(settings: Settings) -> Settings:
     return settings
 
 
+def saved_sets(settings: Settings) -> Path | None:
+    """The folder that `data` names, if a study has saved several data sets in it; else None.
+
+    Brings the words of a mixture to their final form, in place. Raises `UserError` for words of one
+    data set.
+    """
+    data = settings.get("data")
+    if not isinstance(data, str) or not names_several(data):
+        return None
+    _refuse_of_one(settings)
+    _check_words(settings)
+    return Path(data)
+
+
 def sources_of(settings: Settings) -> dict[Any, Choice | Path] | None:
     """What `data` names by task; None where it names one data set.
 
@@ -57,8 +72,8 @@ def sources_of(settings: Settings) -> dict[Any, Choice | Path] | None:
     data = settings.get("data")
     if isinstance(data, str) and data.strip().startswith("{"):
         data = _mapping(data, where)
-    if not _is_mixture(data):
-        for word in WORDS:
+    if not maps_tasks(data):
+        for word in EVERY:
             if word in settings:
                 raise UserError(
                     f"{settings.where(word)} is for several data sets, and data is one; give a "
@@ -69,12 +84,7 @@ def sources_of(settings: Settings) -> dict[Any, Choice | Path] | None:
                 f"{settings.where('batch_size')} should be a whole number: there is one data set"
             )
         return None
-    for word in ("test", "auxiliary"):
-        if word in settings:
-            raise UserError(
-                f"{settings.where(word)} is for one data set, and data names {len(data)}; leave "
-                "it out"
-            )
+    _refuse_of_one(settings)
     _check_words(settings)
     found: dict[Any, Choice | Path] = {}
     for task, source in data.items():
@@ -109,18 +119,13 @@ def mixing_of(settings: Settings) -> Mixing:
     return Mixing(**given, batch_size=size)
 
 
-def _is_mixture(data: Any) -> TypeGuard[dict[Any, Any]]:
-    """Whether this is a data set for each task, and no data set with its options."""
-    if not isinstance(data, dict) or not data:
-        return False
-    if len(data) > 1:
-        return True
-    ((name, value),) = data.items()
-    known = {registry.squash(entry) for entry in registry.entries("dataset")}
-    if registry.squash(str(name)) in known and not isinstance(value, str):
-        return False
-    inside = list(value) if isinstance(value, dict) else []
-    return isinstance(value, str) or [registry.squash(str(n)) in known for n in inside] == [True]
+def _refuse_of_one(settings: Settings) -> None:
+    """Raise `UserError` for a word of one data set where there are several."""
+    for word in ("test", "auxiliary"):
+        if word in settings:
+            raise UserError(
+                f"{settings.where(word)} is for one data set, and data names several; leave it out"
+            )
 
 
 def _check_words(settings: Settings) -> None:

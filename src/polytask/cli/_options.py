@@ -6,7 +6,7 @@ A flag that is not given is None, so that a YAML file or the library's own defau
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,6 +71,29 @@ def whole(_: Any, tokens: Sequence[Token]) -> int:
 
 Whole = Annotated[int | None, Parameter(converter=whole)]
 
+
+def tried(which: str) -> Parameter:
+    """Of `Rates`: which learning rates they are, by what they are tried with."""
+    return Parameter(help=f"Learning rates {which}. [default: 3e-4 1e-3 3e-3]")
+
+
+def rows_by_set(convert: Callable[[Any, Sequence[Token]], Any], default: int) -> Parameter:
+    """Of `SeveralSizes`: how they are read, and what they are when nobody says."""
+    return Parameter(
+        converter=convert,
+        help=f"Rows a step; of several data sets, one number or one each. [default: {default}]",
+    )
+
+
+def kept(default: str) -> Parameter:
+    """Of the folder of a study: where it is when nobody says."""
+    return Parameter(
+        group=OUTPUT,
+        metavar="FOLDER",
+        help=f"Where runs and report.html go; what is finished is kept. [default: {default}]",
+    )
+
+
 Config = Annotated[
     Path | None,
     Parameter(help="A YAML file whose keys are the flags below; flags win over it."),
@@ -83,6 +106,15 @@ Data = Annotated[
         help="A registered data set (polytask list datasets) or a CSV, TSV or Parquet file.",
     ),
 ]
+SeveralData = Annotated[
+    Data,
+    Parameter(
+        metavar="NAME|FILE|{TASK: NAME|FILE, ...}",
+        help="A registered data set (polytask list datasets) or a CSV, TSV or Parquet file; or "
+        "one for each task, as in '{ner: ner.csv, pos: pos.csv}'.",
+    ),
+]
+"""Where a verb takes a data set for each task, too."""
 Targets = Annotated[
     list[str] | None,
     Parameter(
@@ -96,6 +128,20 @@ Targets = Annotated[
         ),
     ),
 ]
+KINDS = (
+    "KIND is regression, binary, multiclass or multilabel. Needed for a file; of a data set, the "
+    "tasks to keep."
+)
+Judged = Annotated[
+    list[str] | None,
+    Parameter(
+        group=DATA,
+        consume_multiple=MANY,
+        metavar="COLUMN[:KIND]...",
+        help=f"Target columns; {KINDS}",
+    ),
+]
+"""Targets where no role is to be said."""
 Drop = Annotated[
     list[str] | None,
     Parameter(
@@ -133,12 +179,16 @@ ValFraction = Annotated[
         group=DATA, metavar="FRACTION", help="Part of the rows for choosing. [default: 0.15]"
     ),
 ]
-Auxiliary = Annotated[
+Named = Annotated[str | None, Parameter(group=MODEL, metavar="NAME[:ARG=VALUE,...]")]
+"""A method or an architecture with its arguments; a verb adds what it is for."""
+Names = Annotated[
     list[str] | None,
+    Parameter(group=MODEL, consume_multiple=MANY, metavar="NAME[:ARG=VALUE,...]..."),
+]
+"""Several such; a verb adds what they are for."""
+Auxiliary = Annotated[
+    Names,
     Parameter(
-        group=MODEL,
-        consume_multiple=MANY,
-        metavar="NAME[:ARG=VALUE,...]...",
         help="Helper tasks made from the data (polytask list auxiliary), trained along and not "
         "judged. [default: none]",
     ),
@@ -154,10 +204,8 @@ Distill = Annotated[
     ),
 ]
 Encoder = Annotated[
-    str | None,
+    Named,
     Parameter(
-        group=MODEL,
-        metavar="NAME[:ARG=VALUE,...]",
         help="polytask list encoders. [default: mlp for tables, resnet for images, transformer for "
         "sequences]",
     ),
@@ -170,10 +218,34 @@ Statistic = Annotated[
         help="What gradient methods measure: features, tail or exact. [default: the method's own]",
     ),
 ]
+REPEAT = "N times with new splits and starts. [default: 5]"
+Seeds = Annotated[Whole, Parameter(group=FIT, metavar="N", help=f"Repeat everything {REPEAT}")]
 Epochs = Annotated[
     Whole, Parameter(group=FIT, metavar="N", help="Passes over the rows. [default: 20]")
 ]
 BatchSize = Annotated[Whole, Parameter(group=FIT, metavar="N", help="Rows a step. [default: 256]")]
+TasksPerStep = Annotated[
+    str | None,
+    Parameter(
+        group=FIT,
+        metavar="N|all",
+        help="How many of several data sets a step draws from. [default: 1]",
+    ),
+]
+StepsPerEpoch = Annotated[
+    Whole,
+    Parameter(
+        group=FIT,
+        metavar="N",
+        help="Length of an epoch on several data sets. [default: one pass over all]",
+    ),
+]
+SeveralSizes = Annotated[
+    str | int | dict[str, int] | None, Parameter(group=FIT, metavar="N|TASK=N,...")
+]
+"""Rows a step where a verb takes a data set for each task; a verb adds `rows_by_set`."""
+Rates = Annotated[list[float] | None, Parameter(group=FIT, consume_multiple=MANY, metavar="X...")]
+"""The learning rates of a study; a verb adds `tried`, what they are tried with."""
 Optimizer = Annotated[
     str | None,
     Parameter(

@@ -13,15 +13,19 @@ from polytask.cli._line import command_line
 from polytask.cli._show import console, quiet_stdout, show_dataset, show_plan, spoken
 from polytask.study.settings import Choice
 
+Source = Choice | Path | dict[Any, Choice | Path]
+"""What `data` names: a data set, a table or a folder; or one of these for each task."""
 
-def carry_out(name: str, settings: Settings, source: Choice | Path, *, json: bool) -> None:
+
+def carry_out(name: str, settings: Settings, source: Source, *, json: bool) -> None:
     """Call the function of `polytask.study` with these checked settings, and print its answer.
 
     The plan of a dry run, else the verdict and where the report is; with `json` one document.
     """
     screen = console(json=json)
     with quiet_stdout(json), spoken(settings.get("progress"), "polytask.study"):
-        check_words(settings, source)
+        if not isinstance(source, dict):
+            check_words(settings, source)
         from polytask import study
 
         shown = partial(show_dataset, screen)
@@ -50,4 +54,6 @@ def plain(value: Any) -> Any:
     """A checked value as it stands in YAML: choices by name, everything else as it is."""
     if isinstance(value, list):
         return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
     return value.plain() if isinstance(value, Choice) else value

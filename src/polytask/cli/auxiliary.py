@@ -24,14 +24,8 @@ def select(
     *,
     data: options.Data = None,
     targets: Annotated[
-        list[str] | None,
-        Parameter(
-            group=options.DATA,
-            consume_multiple=options.MANY,
-            metavar="COLUMN[:KIND]...",
-            help="Target columns, the main one among them; KIND is regression, binary, multiclass "
-            "or multilabel. Needed for a file; of a data set, the tasks to keep.",
-        ),
+        options.Judged,
+        Parameter(help=f"Target columns, the main one among them; {options.KINDS}"),
     ] = None,
     main: Annotated[
         str | None,
@@ -52,13 +46,9 @@ def select(
     test_fraction: options.TestFraction = None,
     val_fraction: options.ValFraction = None,
     auxiliary: Annotated[
-        list[str] | None,
+        options.Names,
         Parameter(
-            group=options.MODEL,
-            consume_multiple=options.MANY,
-            metavar="NAME[:ARG=VALUE,...]...",
-            help="Further candidates, made from the data (polytask list auxiliary). "
-            "[default: none]",
+            help="Further candidates, made from the data (polytask list auxiliary). [default: none]"
         ),
     ] = None,
     finalists: Annotated[
@@ -78,42 +68,19 @@ def select(
         ),
     ] = None,
     method: Annotated[
-        str | None,
-        Parameter(
-            group=options.MODEL,
-            metavar="NAME[:ARG=VALUE,...]",
-            help="How helpers are balanced (polytask list methods). [default: linear]",
-        ),
+        options.Named,
+        Parameter(help="How helpers are balanced (polytask list methods). [default: linear]"),
     ] = None,
     architecture: Annotated[
-        str | None,
-        Parameter(
-            group=options.MODEL,
-            metavar="NAME[:ARG=VALUE,...]",
-            help="How helpers share (polytask list architectures). [default: hard_sharing]",
-        ),
+        options.Named,
+        Parameter(help="How helpers share (polytask list architectures). [default: hard_sharing]"),
     ] = None,
     encoder: options.Encoder = None,
     statistic: options.Statistic = None,
-    seeds: Annotated[
-        options.Whole,
-        Parameter(
-            group=options.FIT,
-            metavar="N",
-            help="Repeat everything N times with new splits and starts. [default: 5]",
-        ),
-    ] = None,
+    seeds: options.Seeds = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
-    lr: Annotated[
-        list[float] | None,
-        Parameter(
-            group=options.FIT,
-            consume_multiple=options.MANY,
-            metavar="X...",
-            help="Learning rates every set of helpers is tried with. [default: 3e-4 1e-3 3e-3]",
-        ),
-    ] = None,
+    lr: Annotated[options.Rates, options.tried("every set of helpers is tried with")] = None,
     optimizer: options.Optimizer = None,
     weight_decay: options.WeightDecay = None,
     scheduler: options.Scheduler = None,
@@ -127,15 +94,7 @@ def select(
     checkpoint_every: options.CheckpointEvery = None,
     max_time: options.MaxTime = None,
     dry_run: options.DryRun = None,
-    out: Annotated[
-        Path | None,
-        Parameter(
-            group=options.OUTPUT,
-            metavar="FOLDER",
-            help="Where runs and report.html go; what is finished is kept. "
-            "[default: runs/NAME-TARGET]",
-        ),
-    ] = None,
+    out: Annotated[Path | None, options.kept("runs/NAME-TARGET")] = None,
     plugins: Plugins = None,
     progress: options.Progress = None,
     json: options.Json = False,

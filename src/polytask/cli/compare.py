@@ -11,15 +11,16 @@ from polytask.cli import _options as options
 from polytask.cli._checks import check, check_data
 from polytask.cli._config import gather
 from polytask.cli._distill import teachers
+from polytask.cli._mixture import read_sizes, rows, saved_sets, sources_of
 from polytask.cli._plugins import Plugins, bring
-from polytask.cli._study import carry_out
+from polytask.cli._study import Source, carry_out
 
 
 def compare(
     config: options.Config = None,
     /,
     *,
-    data: options.Data = None,
+    data: options.SeveralData = None,
     targets: options.Targets = None,
     drop: options.Drop = None,
     split: options.Split = None,
@@ -27,20 +28,12 @@ def compare(
     test_fraction: options.TestFraction = None,
     val_fraction: options.ValFraction = None,
     methods: Annotated[
-        list[str] | None,
-        Parameter(
-            group=options.MODEL,
-            consume_multiple=options.MANY,
-            metavar="NAME[:ARG=VALUE,...]...",
-            help="Ways to balance (polytask list methods); linear and rlw always take part.",
-        ),
+        options.Names,
+        Parameter(help="Ways to balance (polytask list methods); linear and rlw always take part."),
     ] = None,
     architectures: Annotated[
-        list[str] | None,
+        options.Names,
         Parameter(
-            group=options.MODEL,
-            consume_multiple=options.MANY,
-            metavar="NAME[:ARG=VALUE,...]...",
             help=(
                 "Ways to share (polytask list architectures); single_task and hard_sharing always "
                 "take part. [default: hard_sharing]"
@@ -59,25 +52,20 @@ def compare(
             help="Scale the encoder so that all networks have about as many parameters.",
         ),
     ] = None,
-    seeds: Annotated[
-        options.Whole,
-        Parameter(
-            group=options.FIT,
-            metavar="N",
-            help="Repeat everything N times with new splits and starts. [default: 5]",
-        ),
-    ] = None,
+    seeds: options.Seeds = None,
     epochs: options.Epochs = None,
-    batch_size: options.BatchSize = None,
-    lr: Annotated[
-        list[float] | None,
+    schedules: Annotated[
+        options.Names,
         Parameter(
             group=options.FIT,
-            consume_multiple=options.MANY,
-            metavar="X...",
-            help="Learning rates every method is tried with. [default: 3e-4 1e-3 3e-3]",
+            help="Whose turn it is, of several data sets (polytask list schedules); the baselines "
+            "have the first. [default: proportional]",
         ),
     ] = None,
+    tasks_per_step: options.TasksPerStep = None,
+    steps_per_epoch: options.StepsPerEpoch = None,
+    batch_size: Annotated[options.SeveralSizes, options.rows_by_set(rows, 256)] = None,
+    lr: Annotated[options.Rates, options.tried("every method is tried with")] = None,
     optimizer: options.Optimizer = None,
     weight_decay: options.WeightDecay = None,
     scheduler: options.Scheduler = None,
@@ -92,29 +80,20 @@ def compare(
     checkpoint_every: options.CheckpointEvery = None,
     max_time: options.MaxTime = None,
     dry_run: Annotated[
-        bool | None,
-        Parameter(
-            group=options.RUNNING,
-            negative=(),
-            help="Only show the plan: the runs, the expected time, the disk space.",
-        ),
+        options.DryRun,
+        Parameter(help="Only show the plan: the runs, the expected time, the disk space."),
     ] = None,
-    out: Annotated[
-        Path | None,
-        Parameter(
-            group=options.OUTPUT,
-            metavar="FOLDER",
-            help="Where runs and report.html go; what is finished is kept. [default: runs/NAME]",
-        ),
-    ] = None,
+    out: Annotated[Path | None, options.kept("runs/NAME")] = None,
     plugins: Plugins = None,
     progress: options.Progress = None,
     json: options.Json = False,
 ) -> None:
     """Compare ways to share and to balance, and say with evidence whether sharing helped."""
     bring(plugins)
-    settings = check(gather(compare, config, locals()))
+    settings = check(read_sizes(gather(compare, config, locals())))
     if "distill" in settings:
         settings["distill"] = teachers(settings["distill"], settings.where("distill"))
-    source = check_data(settings)
+    source: Source | None = saved_sets(settings) or sources_of(settings)
+    if source is None:
+        source = check_data(settings)
     carry_out("compare", settings, source, json=json)

@@ -18,33 +18,24 @@ from polytask.errors import UserError
 if TYPE_CHECKING:
     from polytask.cli._config import Settings
 
+PREFERENCE = "preference"
+
 
 def pareto(
     config: options.Config = None,
     /,
     *,
     data: options.Data = None,
-    targets: Annotated[
-        list[str] | None,
-        Parameter(
-            group=options.DATA,
-            consume_multiple=options.MANY,
-            metavar="COLUMN[:KIND]...",
-            help="Target columns; KIND is regression, binary, multiclass or multilabel. Needed for "
-            "a file; of a data set, the tasks to keep.",
-        ),
-    ] = None,
+    targets: options.Judged = None,
     drop: options.Drop = None,
     split: options.Split = None,
     test: options.Test = None,
     test_fraction: options.TestFraction = None,
     val_fraction: options.ValFraction = None,
     method: Annotated[
-        str | None,
+        options.Named,
         Parameter(
-            group=options.MODEL,
-            metavar="NAME[:ARG=VALUE,...]",
-            help="What goes to a preference: epo, pareto_mtl, stch or linear. [default: epo]",
+            help="What goes to a preference: epo, pareto_mtl, stch or linear. [default: epo]"
         ),
     ] = None,
     points: Annotated[
@@ -67,36 +58,25 @@ def pareto(
         ),
     ] = None,
     architecture: Annotated[
-        str | None,
-        Parameter(
-            group=options.MODEL,
-            metavar="NAME[:ARG=VALUE,...]",
-            help="How tasks share (polytask list architectures). [default: hard_sharing]",
-        ),
+        options.Named,
+        Parameter(help="How tasks share (polytask list architectures). [default: hard_sharing]"),
     ] = None,
     encoder: options.Encoder = None,
     statistic: options.Statistic = None,
-    seeds: Annotated[
-        options.Whole,
-        Parameter(
-            group=options.FIT,
-            metavar="N",
-            help="Repeat everything N times with new splits and starts. [default: 5]",
-        ),
-    ] = None,
+    seeds: options.Seeds = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     lr: Annotated[
-        list[float] | None,
+        options.Rates,
+        options.tried("that the middle preference and every task alone are tried with"),
+    ] = None,
+    select: Annotated[
+        options.Select,
         Parameter(
-            group=options.FIT,
-            consume_multiple=options.MANY,
-            metavar="X...",
-            help="Learning rates that the middle preference and every task alone are tried with. "
-            "[default: 3e-4 1e-3 3e-3]",
+            help="How the epoch of a point is chosen on validation: preference (by what it asks "
+            "for), or mean_gain, mean_rank, main:TASK or loss at all. [default: preference]",
         ),
     ] = None,
-    select: options.Select = None,
     optimizer: options.Optimizer = None,
     weight_decay: options.WeightDecay = None,
     scheduler: options.Scheduler = None,
@@ -110,22 +90,17 @@ def pareto(
     checkpoint_every: options.CheckpointEvery = None,
     max_time: options.MaxTime = None,
     dry_run: options.DryRun = None,
-    out: Annotated[
-        Path | None,
-        Parameter(
-            group=options.OUTPUT,
-            metavar="FOLDER",
-            help="Where runs and report.html go; what is finished is kept. "
-            "[default: runs/NAME-pareto]",
-        ),
-    ] = None,
+    out: Annotated[Path | None, options.kept("runs/NAME-pareto")] = None,
     plugins: Plugins = None,
     progress: options.Progress = None,
     json: options.Json = False,
 ) -> None:
     """Trace the trade-offs between tasks with one model a preference."""
     bring(plugins)
-    settings = check_reference(check(gather(pareto, config, locals())))
+    given = gather(pareto, config, locals())
+    if given.get("select") == PREFERENCE:
+        del given["select"]  # the default, which no other study has
+    settings = check_reference(check(given))
     source = check_data(settings)
     carry_out("pareto", settings, source, json=json)
 

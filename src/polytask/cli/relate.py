@@ -30,16 +30,7 @@ def relate(
     /,
     *,
     data: options.Data = None,
-    targets: Annotated[
-        list[str] | None,
-        Parameter(
-            group=options.DATA,
-            consume_multiple=options.MANY,
-            metavar="COLUMN[:KIND]...",
-            help="Target columns; KIND is regression, binary, multiclass or multilabel. Needed for "
-            "a file; of a data set, the tasks to keep.",
-        ),
-    ] = None,
+    targets: options.Judged = None,
     drop: options.Drop = None,
     split: options.Split = None,
     test: options.Test = None,
@@ -116,43 +107,23 @@ def relate(
         ),
     ] = None,
     method: Annotated[
-        str | None,
+        options.Named,
         Parameter(
-            group=options.MODEL,
-            metavar="NAME[:ARG=VALUE,...]",
             help="How the tasks of a network are balanced (polytask list methods). "
             "[default: linear]",
         ),
     ] = None,
     architecture: Annotated[
-        str | None,
-        Parameter(
-            group=options.MODEL,
-            metavar="NAME[:ARG=VALUE,...]",
-            help="How they share it (polytask list architectures). [default: hard_sharing]",
-        ),
+        options.Named,
+        Parameter(help="How they share it (polytask list architectures). [default: hard_sharing]"),
     ] = None,
     encoder: options.Encoder = None,
     statistic: options.Statistic = None,
-    seeds: Annotated[
-        options.Whole,
-        Parameter(
-            group=options.FIT,
-            metavar="N",
-            help="Repeat the check N times with new splits and starts. [default: 5]",
-        ),
-    ] = None,
+    seeds: Annotated[options.Seeds, Parameter(help=f"Repeat the check {options.REPEAT}")] = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     lr: Annotated[
-        list[float] | None,
-        Parameter(
-            group=options.FIT,
-            consume_multiple=options.MANY,
-            metavar="X...",
-            help="Learning rates every network is tried with; the middle one measures. "
-            "[default: 3e-4 1e-3 3e-3]",
-        ),
+        options.Rates, options.tried("every network is tried with; the middle one measures")
     ] = None,
     optimizer: options.Optimizer = None,
     weight_decay: options.WeightDecay = None,
@@ -167,15 +138,7 @@ def relate(
     checkpoint_every: options.CheckpointEvery = None,
     max_time: options.MaxTime = None,
     dry_run: options.DryRun = None,
-    out: Annotated[
-        Path | None,
-        Parameter(
-            group=options.OUTPUT,
-            metavar="FOLDER",
-            help="Where runs and report.html go; what is finished is kept. "
-            "[default: runs/NAME-relate]",
-        ),
-    ] = None,
+    out: Annotated[Path | None, options.kept("runs/NAME-relate")] = None,
     plugins: Plugins = None,
     progress: options.Progress = None,
     json: options.Json = False,

@@ -13,6 +13,7 @@ from polytask.cli import _options as options
 from polytask.cli._checks import check, check_data
 from polytask.cli._config import Settings, gather
 from polytask.cli._data import load
+from polytask.cli._distill import saved_teachers
 from polytask.cli._mixture import load_sets, mixing_of, read_sizes, rows, sources_of
 from polytask.cli._plugins import Plugins, bring
 from polytask.cli._show import console, quiet_stdout, show_dataset, show_scores, spoken
@@ -31,21 +32,10 @@ TRAINER_WORDS = (
 
 
 def train(
-    config: Annotated[
-        Path | None,
-        Parameter(help="A YAML file whose keys are the flags below; flags win over it."),
-    ] = None,
+    config: options.Config = None,
     /,
     *,
-    data: Annotated[
-        str | None,
-        Parameter(
-            group=options.DATA,
-            metavar="NAME|FILE|{TASK: NAME|FILE, ...}",
-            help="A registered data set (polytask list datasets) or a CSV, TSV or Parquet file; or "
-            "one for each task, as in '{ner: ner.csv, pos: pos.csv}'.",
-        ),
-    ] = None,
+    data: options.SeveralData = None,
     targets: options.Targets = None,
     drop: options.Drop = None,
     split: options.Split = None,
@@ -53,62 +43,38 @@ def train(
     test_fraction: options.TestFraction = None,
     val_fraction: options.ValFraction = None,
     method: Annotated[
-        str | None,
-        Parameter(
-            group=options.MODEL,
-            metavar="NAME[:ARG=VALUE,...]",
-            help="How tasks are balanced: polytask list methods. [default: linear]",
-        ),
+        options.Named,
+        Parameter(help="How tasks are balanced: polytask list methods. [default: linear]"),
     ] = None,
     architecture: Annotated[
-        str | None,
-        Parameter(
-            group=options.MODEL,
-            metavar="NAME[:ARG=VALUE,...]",
-            help="How they share: polytask list architectures. [default: hard_sharing]",
-        ),
+        options.Named,
+        Parameter(help="How they share: polytask list architectures. [default: hard_sharing]"),
     ] = None,
     encoder: options.Encoder = None,
     auxiliary: options.Auxiliary = None,
+    distill: Annotated[
+        options.Distill,
+        Parameter(
+            metavar="from=FOLDER|TASK=FOLDER [OPTION=VALUE]...",
+            help="Saved models to learn from, one for all tasks or one each; form is annealed, "
+            "soft, ensemble or features. [default: none]",
+        ),
+    ] = None,
     statistic: options.Statistic = None,
     epochs: Annotated[
-        options.Whole,
-        Parameter(group=options.FIT, metavar="N", help="Most passes over the rows. [default: 100]"),
+        options.Epochs, Parameter(help="Most passes over the rows. [default: 100]")
     ] = None,
     schedule: Annotated[
-        str | None,
+        options.Named,
         Parameter(
             group=options.FIT,
-            metavar="NAME[:ARG=VALUE,...]",
             help="Which data set's turn it is, of several: polytask list schedules. "
             "[default: proportional]",
         ),
     ] = None,
-    tasks_per_step: Annotated[
-        str | None,
-        Parameter(
-            group=options.FIT,
-            metavar="N|all",
-            help="How many of several data sets a step draws from. [default: 1]",
-        ),
-    ] = None,
-    steps_per_epoch: Annotated[
-        options.Whole,
-        Parameter(
-            group=options.FIT,
-            metavar="N",
-            help="Length of an epoch on several data sets. [default: one pass over all]",
-        ),
-    ] = None,
-    batch_size: Annotated[
-        str | int | dict[str, int] | None,
-        Parameter(
-            group=options.FIT,
-            metavar="N|TASK=N,...",
-            converter=rows,
-            help="Rows a step; of several data sets, one number or one each. [default: 128]",
-        ),
-    ] = None,
+    tasks_per_step: options.TasksPerStep = None,
+    steps_per_epoch: options.StepsPerEpoch = None,
+    batch_size: Annotated[options.SeveralSizes, options.rows_by_set(rows, 128)] = None,
     lr: Annotated[
         float | None,
         Parameter(group=options.FIT, metavar="X", help="Learning rate. [default: 1e-3]"),
@@ -120,12 +86,7 @@ def train(
     clip_norm: options.ClipNorm = None,
     accumulate: options.Accumulate = None,
     patience: Annotated[
-        options.Whole,
-        Parameter(
-            group=options.FIT,
-            metavar="N",
-            help="Stop after N epochs without a better one. [default: 20]",
-        ),
+        options.Patience, Parameter(help="Stop after N epochs without a better one. [default: 20]")
     ] = None,
     precision: options.Precision = None,
     select: options.Select = None,
@@ -153,6 +114,8 @@ def train(
     """Fit one model on a table or a registered data set, or one for each task, and test it."""
     bring(plugins)
     settings = check(read_sizes(gather(train, config, locals())))
+    if "distill" in settings:
+        settings["distill"] = saved_teachers(settings["distill"], settings.where("distill"))
     sources = sources_of(settings)
     source = check_data(settings) if sources is None else None
     screen = console(json=json)
@@ -244,7 +207,7 @@ def _recipe(settings: Settings) -> FitSettings:
     """The settings as the fitting code names them; what is not set keeps its default."""
     from polytask.tabular import FitSettings
 
-    words = ("epochs", "batch_size", "lr", "patience", "select", "seed")
+    words = ("epochs", "batch_size", "lr", "patience", "select", "seed", "distill")
     given = {word: settings[word] for word in words if word in settings}
     if isinstance(given.get("batch_size"), dict):
         del given["batch_size"]  # by data set: see `mixing_of`

@@ -7,7 +7,7 @@ backward pass of the weighted sum.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -47,11 +47,7 @@ def backward_plain(
     seeds = [
         (weights[i] if graph.root_is_shared(i) else one) * loss_scale for i in range(len(problem))
     ]
-    try:
-        _run(problem, seeds)
-    finally:
-        for handle in handles:
-            handle.remove()
+    _run_with(handles, problem, seeds)
 
 
 def backward_through_cut(
@@ -73,12 +69,7 @@ def backward_through_cut(
         first_hook(tensor, _replacer(direction))
         for tensor, direction in zip(cut, directions, strict=True)
     ]
-    one = torch.full((), loss_scale, device=problem.losses[0].device)
-    try:
-        _run(problem, [one] * len(problem))
-    finally:
-        for handle in handles:
-            handle.remove()
+    _run_with(handles, problem, _even(problem, loss_scale))
 
 
 def backward_replaced(
@@ -105,12 +96,7 @@ def backward_replaced(
             handles.append(first_hook(tensor, _replacer(part)))
         else:
             handles.append(item.node.register_prehook(_slot_replacer(item.output_nr, part)))
-    one = torch.full((), loss_scale, device=problem.losses[0].device)
-    try:
-        _run(problem, [one] * len(problem))
-    finally:
-        for handle in handles:
-            handle.remove()
+    _run_with(handles, problem, _even(problem, loss_scale))
 
 
 def backward_known(
@@ -149,6 +135,20 @@ def backward_known(
             for part, parameter in zip(parts, shared, strict=True)
         ],
     )
+
+
+def _even(problem: Problem, loss_scale: float) -> list[Tensor]:
+    """The same factor for all losses."""
+    return [torch.full((), loss_scale, device=problem.losses[0].device)] * len(problem)
+
+
+def _run_with(handles: Iterable[Any], problem: Problem, seeds: Sequence[Tensor]) -> None:
+    """The backward pass, after which these hooks are gone."""
+    try:
+        _run(problem, seeds)
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _run(problem: Problem, seeds: Sequence[Tensor], inputs: Sequence[Tensor] | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from polytask.report.numbers import MINUS, TIMES, plural
 from polytask.report.results import Results
+from polytask.report.set_tables import data_sets
 from polytask.report.words import redrawn
 
 _WITH = (
@@ -70,6 +71,19 @@ def how_made(results: Results) -> list[tuple[str, str]]:
             "equal weights take for all epochs.",
         ),
     ]
+    if data_sets(results):
+        said.append(
+            (
+                "Data sets of their own",
+                "Each data set is split by itself; a row that stands for the same thing as one "
+                "that another data set is judged on is left out of training. A separate network "
+                "learns from the training rows of its own data set alone, how inputs are scaled "
+                "too, and takes as many steps in all as a network that shares, so that a gain "
+                "cannot come from longer training; validation is looked at after each pass over "
+                "these rows. "
+                "The schedules differ in whose turn it is, not in how many steps there are.",
+            )
+        )
     if results.several:
         said.append(
             (

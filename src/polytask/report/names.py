@@ -13,6 +13,8 @@ import unicodedata
 _TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _RTL = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefe\U00010800-\U00010fff\U0001e800-\U0001efff"
 _RUN = re.compile(f"[{_RTL}](?:[{_RTL} ]*[{_RTL}])?")
+BETWEEN = " · "
+"""Stands between the parts of a name: the architecture, the method, the schedule."""
 _OPEN, _CLOSE = "\u2068", "\u2069"  # first strong isolate, pop directional isolate
 
 
@@ -28,7 +30,7 @@ def model_name(method: str, architecture: str, several: bool) -> str:
     """
     if not several:
         return method
-    return architecture if method == "linear" else f"{architecture} · {method}"
+    return architecture if method == "linear" else f"{architecture}{BETWEEN}{method}"
 
 
 def columns(text: str) -> int:

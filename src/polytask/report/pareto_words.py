@@ -83,11 +83,7 @@ def how_made(front: Front) -> list[tuple[str, str]]:
             "The middle preference was searched on the first seed and chosen on validation; all "
             f"points have its rate.{at} Every single-task network had a search of its own.",
         ),
-        (
-            "Epochs",
-            f"Chosen on validation by {config.get('select', 'mean_gain')}, the same rule at every "
-            "point.",
-        ),
+        ("Epochs", _epochs(method, str(config.get("select", "mean_gain")))),
         (
             "Front",
             "The points that no other equals or beats in every task, by mean scores on validation. "
@@ -101,3 +97,15 @@ def how_made(front: Front) -> list[tuple[str, str]]:
         ),
         ("95 % interval", INTERVALS[redrawn(results)]),
     ]
+
+
+def _epochs(method: str, select: str) -> str:
+    """How the epoch of every point was chosen."""
+    if select != "preference":
+        return f"Chosen on validation by {select}, the same rule at every point."
+    what = "the sum" if method == "linear" else "the largest"
+    return (
+        f"Every point's on validation by its own preference: where {what} of the tasks' preference "
+        "times loss is least, losses of regressions standardised as in training. Learning rates "
+        "were compared, and epochs of single-task networks chosen, by the tasks' metrics."
+    )

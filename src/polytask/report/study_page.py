@@ -26,7 +26,10 @@ from polytask.report.plot_data import (
     weight_curves,
 )
 from polytask.report.plots import forest_svgs, panel_svg, swatch
+from polytask.report.regularization import regularization
+from polytask.report.regularization_words import HOW
 from polytask.report.results import SINGLE_STYLE, Results, Style
+from polytask.report.set_tables import set_tables
 from polytask.report.tables import main_tables, seed_tables
 from polytask.report.words import DIRECTION, facts, remarks
 
@@ -73,6 +76,8 @@ def _context(results: Results) -> dict[str, Any]:
         "forests": forest_svgs(delta_m_forests(results) + ([versus] if versus else [])),
         "task_forests": forest_svgs([f for f in task_forests(results) if f.spans]),
         "heat_maps": heat_maps(conflicts(results), results),
+        "terms": regularization(results),
+        "terms_how": HOW,
         "curves": [(p.title, panel_svg(p, "Learning curves")) for p in curves],
         "single_curves": any(line.style.colour == "ink" for p in curves for line in p.lines),
         "weights": [(p.title, panel_svg(p, "Task weight")) for p in weight_curves(results)],
@@ -81,6 +86,7 @@ def _context(results: Results) -> dict[str, Any]:
         "key": [(swatch(c.style), c.label) for c in results.candidates],
         "single_swatch": swatch(SINGLE_STYLE),
         "level_swatch": swatch(Style("muted", "", "dotted")),
+        "set_tables": set_tables(results),
         "failures": results.failures,
         "how": how_made(results),
         "rates": reproduce.rates(results),

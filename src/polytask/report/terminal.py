@@ -26,6 +26,7 @@ from polytask.report.numbers import (
     reason,
     said_undefined,
 )
+from polytask.report.regularization_words import terminal_line
 from polytask.report.results import Results, mapping, read
 from polytask.report.words import DIRECTION, incomplete, remarks, sentence, verdict_of
 
@@ -142,6 +143,7 @@ class _Layout(Canvas):
         lines = [*([str(note)] if note else []), *remarks(self.results)]
         if self.results.candidates:
             lines.append("cost: time of a step, multiple of equal weights; rank: 1 = best.")
+        lines += terminal_line(self.results)
         chosen = self.results.chosen
         for task in self.results.tasks if chosen else ():
             value = chosen.gain(task)[0] if chosen else None

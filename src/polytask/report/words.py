@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polytask.report.numbers import bracket, duration, interval_decimals, number, plural, signed
@@ -22,6 +22,7 @@ VERDICTS = {
 SIGNIFICANT = 0.05
 VERDICT_SEEDS = 5  # fewer make a leaning, never a verdict
 MOST_NAMED = 6  # more tasks than this are counted, not named
+MOST_REMARKS = 6  # kinds of remark of single runs that are shown
 DIRECTION = "positive = better than single-task"
 
 
@@ -115,7 +116,29 @@ def remarks(results: Results) -> list[str]:
                 f"{best.label} has the highest mean Δm on test ({signed(mean, 1)} %); it is not "
                 "the choice, because choosing on test flatters what it chooses."
             )
+    return said + run_remarks(results)
+
+
+def run_remarks(results: Results) -> list[str]:
+    """What single runs remarked: one sentence a kind, with the networks and how many seeds."""
+    found = results.raw.get("run_remarks") or []
+    said = [f"{_networks(entry['networks'])}: {entry['remark']}" for entry in found[:MOST_REMARKS]]
+    if (more := len(found) - MOST_REMARKS) > 0:
+        said.append(f"{plural(more, 'more remark')} of runs: run_remarks in results.json.")
     return said
+
+
+def _networks(networks: Sequence[Mapping[str, Any]]) -> str:
+    """Which networks remarked something: by name, or how many when they would fill the screen."""
+    if len(networks) > MOST_NAMED:
+        runs = [(len(network["seeds"]), int(network["finished"])) for network in networks]
+        said, finished = (sum(column) for column in zip(*runs, strict=True))
+        return f"{len(networks)} networks in {said} of {finished} runs"
+    return "; ".join(
+        f"{listing([network['name']])} in {len(network['seeds'])} of "
+        f"{plural(network['finished'], 'seed')}"
+        for network in networks
+    )
 
 
 def _at_equal_cost(chosen: Candidate) -> list[str]:
@@ -161,6 +184,8 @@ def phrases(results: Results, counts: Sequence[str]) -> list[str]:
     """The data, what was counted, the seeds and the time, a short phrase each."""
     data = results.section("dataset")
     said = [f"data set {data['name']}"] if data.get("name") else []
+    if sets := data.get("sets"):
+        said = [f"{plural(len(sets), 'data set')} ({', '.join(each['name'] for each in sets)})"]
     if number(data.get("n")) is not None:
         said.append(plural(int(data["n"]), "row"))
     said += [*counts, plural(len(results.seeds), "seed")]

@@ -9,18 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from polytask.report.names import model_name
+from polytask.report.names import BETWEEN, model_name
 from polytask.study.conflict import conflicts
 from polytask.study.distillation import distilled_remarks
 from polytask.study.folder import Outcome, number
 from polytask.study.plan import Contender, Outcomes, Plan
+from polytask.study.regularization import terms
 from polytask.study.remarks import remarks
+from polytask.study.run_remarks import run_remarks
 from polytask.study.scores import Yardstick, contrast, delta_m, gain_entries, single_entry
+from polytask.study.set_facts import set_remarks
 from polytask.study.statistics import holm, mean_defined, mean_ranks
 from polytask.study.verdict import verdict
 
 SCHEMA = 1
 SELECTED, EQUAL_TIME = "selected", "equal_time"
+CURVE_POINTS = 200
+"""Most points of the curve of a network on a data set of its own."""
 
 Runs = list[Outcome | None]
 """The finished runs of a contender at its chosen rate, by seed; None where there is none."""
@@ -56,6 +61,7 @@ def analyse(plan: Plan, facts: Mapping[str, Any], outcomes: Outcomes) -> dict[st
         "candidates": candidates,
         "boosting": _boosting(plan, yardstick, outcomes, chosen),
         "conflict": conflict,
+        "regularization": terms(plan, runs),
         "chosen": None if chosen is None else chosen["id"],
         "seeds": list(range(settings.seeds)),
         "seconds": sum(float(o.get("seconds", 0.0)) for o in outcomes.values()),
@@ -65,8 +71,10 @@ def analyse(plan: Plan, facts: Mapping[str, Any], outcomes: Outcomes) -> dict[st
     results["remarks"] = [
         *remarks(results, chosen, plan, outcomes),
         *distilled_remarks(plan, outcomes),
+        *set_remarks(plan, results, [] if chosen is None else runs[chosen["id"]]),
         *unmeasured,
     ]
+    results["run_remarks"] = run_remarks(plan, runs, {c["id"]: c["name"] for c in candidates})
     return results | {"verdict": verdict(results, chosen, settings.judged)}
 
 
@@ -105,6 +113,7 @@ def _single(plan: Plan, contender: Contender, runs: Runs, outcomes: Outcomes) ->
         "parameters": _probed(plan, contender, outcomes, "parameters"),
         "curves": _curve(runs, task),
         "failed": failures(plan, contender, outcomes),
+        **_mixed(contender, runs),
     }
 
 
@@ -123,6 +132,8 @@ def _candidate(
     method, architecture = contender.method.label, contender.architecture.label
     if contender.distilled:
         method += ", distilled"
+    if plan.scheduled and contender.schedule is not None:
+        method += f"{BETWEEN}{contender.schedule.label}"
     return {
         "id": contender.id,
         "name": model_name(method, architecture, plan.several),
@@ -131,7 +142,7 @@ def _candidate(
         "method": contender.method.name,
         "arguments": plan.settings.method(contender.method)["arguments"],
         "lr": plan.chosen_lr(contender, outcomes),
-        "baseline": contender.baseline,
+        "baseline": contender.baseline and contender.schedule == plan.unit_of_cost.schedule,
         "distilled": contender.distilled,
         "tasks": gain_entries(runs, SELECTED, tasks, yardstick),
         "delta_m": delta_m(runs, SELECTED, yardstick),
@@ -146,6 +157,7 @@ def _candidate(
         "weights": {t: _mean_rows([r["weights"][t] for r in runs if r]) for t in tasks},
         "curves": {t: _curve(runs, t) for t in tasks},
         "failed": failures(plan, contender, outcomes),
+        **_mixed(contender, runs),
     }
 
 
@@ -243,10 +255,30 @@ def _probed(plan: Plan, contender: Contender, outcomes: Outcomes, key: str) -> A
     return outcomes.get(plan.probe(contender).hash, {}).get(key)
 
 
+def _mixed(contender: Contender, runs: Runs) -> dict[str, Any]:
+    """Of several data sets: the schedule, and how many labels of each task training has seen."""
+    mixtures = [run["mixture"] for run in runs if run and "mixture" in run]
+    if not mixtures:
+        return {}
+    schedule = None if contender.schedule is None else contender.schedule.label
+    seen = {t: mean_defined([m["examples"].get(t, 0) for m in mixtures]) for t in contender.tasks}
+    return {"schedule": schedule, "examples": seen}
+
+
 def _curve(runs: Runs, task: str) -> dict[str, Any]:
-    """Mean validation score by epoch over the seeds that reached it."""
+    """Mean validation score by epoch over the seeds that reached it.
+
+    A network on a data set of its own may be judged many times in the steps of an epoch of the
+    others; of these, `CURVE_POINTS` are kept.
+    """
     values = _mean_rows([run["curves"][task] for run in runs if run])
-    return {"epochs": list(range(1, len(values) + 1)), "val": values}
+    passes = mean_defined([run.get("mixture", {}).get("passes", 1.0) for run in runs if run])
+    epochs: list[float] = list(range(1, len(values) + 1))
+    if passes is not None and passes != 1.0:
+        every = max(1, -(-len(values) // CURVE_POINTS))
+        epochs = [round(epoch / passes, 4) for epoch in epochs][every - 1 :: every]
+        values = values[every - 1 :: every]
+    return {"epochs": epochs, "val": values}
 
 
 def _mean_rows(rows: Sequence[Sequence[Any]]) -> list[float | None]:

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 
 from polytask.data import make_splits
+from polytask.study.joined import Joined
+from polytask.study.prepared import cut
 from polytask.study.statistics import SIGNS
 from polytask.tasks import Task, Undefined, evaluate
 
@@ -42,15 +44,13 @@ def boost(
     folder: Path | None = None,
     make_encoder: EncoderMaker | None = None,
 ) -> dict[str, Any]:
-    """Fit and judge one target on the split of the run's seed."""
-    splits = make_splits(
-        dataset,
-        split=config["split"],
-        test_fraction=config["test_fraction"],
-        val_fraction=config["val_fraction"],
-        seed=config["seed"],
-    )
+    """Fit and judge one target on the split of the run's seed, on a data set of its own if any."""
     (name,) = config["tasks"]
+    splits: Mapping[str, np.ndarray]
+    if isinstance(dataset, Joined):
+        dataset, splits = dataset.own(name, dataset.split(**cut(config)))
+    else:
+        splits = make_splits(dataset, **cut(config))
     task = dataset.tasks[name].fitted(dataset.targets[name][splits["train"]])
     x, categorical = features(dataset, splits["train"])
     target = dataset.targets[name]

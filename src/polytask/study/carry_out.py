@@ -5,20 +5,21 @@ from __future__ import annotations
 import shlex
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from polytask.data import stored
-from polytask.errors import PolytaskError, UserError
+from polytask.errors import PolytaskError, UserError, some
 from polytask.files import clear_leftovers, make_folder
 from polytask.study import setup
 from polytask.study.analysis import analyse
 from polytask.study.executor import Here, Processes
+from polytask.study.facts import fingerprints
 from polytask.study.folder import Outcome, finished, read_json, write_json
 from polytask.study.forecast import forecast
-from polytask.study.plan import Plan
+from polytask.study.joined import Joined, all_stored
+from polytask.study.plan import Plan, Unit
 from polytask.study.progress import Progress
 from polytask.study.result import StudyResult
 
@@ -110,7 +111,7 @@ class Runs(ABC, Generic[P]):
         files = plugin_files(self.plan.settings)
         note = f"Needs the flag: {shlex.join(['--plugins', *files])}" if files else ""
         setup.write_yaml(self.out / "study.yaml", self.arguments, note)
-        if not stored(self.out / "data"):
+        if not all_stored(self.out / "data"):
             setup.save(self.dataset, self.out)
 
     def _conclude(self, ended: dict[str, Outcome]) -> StudyResult:
@@ -173,6 +174,7 @@ def mark(settings: Settings, dataset: Dataset) -> dict[str, Any]:
         "rows": dataset.n,
         "columns": sum(len(names) for names in map(dataset.columns.get, INPUTS) if names),
         "targets": setup.plain_targets((), settings.tasks),
+        **({"sets": fingerprints(dataset)} if isinstance(dataset, Joined) else {}),
     }
 
 
@@ -182,8 +184,16 @@ def refuse_other_data(out: Path, content: dict[str, Any]) -> None:
     if before is not None and before.get("data") != content["data"]:
         raise UserError(
             f"{out} holds a study of other data: {_described(before)}; this is "
-            f"{_described(content)}. Use another out, or the data and targets of before."
+            f"{_described(content)}{_changed(before, content)}. Use another out, or the data and "
+            "targets of before."
         )
+
+
+def _changed(before: dict[str, Any], content: dict[str, Any]) -> str:
+    """Which of several data sets are other ones, where the same were named before."""
+    known, now = before.get("sets") or {}, content.get("sets") or {}
+    other = [repr(name) for name, found in now.items() if known.get(name) not in (None, found)]
+    return f" (the rows of {some(other, 80)} have changed)" if other else ""
 
 
 def _described(mark: dict[str, Any]) -> str:
@@ -195,18 +205,26 @@ def _described(mark: dict[str, Any]) -> str:
     return ", ".join([*parts, f"targets {shown}"] if shown else parts)
 
 
-def dry(plan: Plan, dataset: Dataset, pool: Processes | Here, folder: Path) -> StudyResult:
-    """Probe in a temporary folder and say what the study would take."""
+def measured(
+    probes: Sequence[Unit], dataset: Dataset, pool: Processes | Here
+) -> tuple[dict[str, Outcome], int]:
+    """What cost probes show in a temporary folder, and how many bytes the data have there."""
     ended: dict[str, Outcome] = {}
     with tempfile.TemporaryDirectory(prefix="polytask-") as temporary:
         setup.save(dataset, Path(temporary))
-        probes = plan.probes()
         pool.run(
             lambda known: [unit for unit in probes if unit.hash not in known],
             Path(temporary),
             ended,
             workers=1,
         )
-        size = sum(f.stat().st_size for f in (Path(temporary) / "data").glob("*"))
+        files = (Path(temporary) / "data").rglob("*")
+        size = sum(file.stat().st_size for file in files if file.is_file())
+    return ended, size
+
+
+def dry(plan: Plan, dataset: Dataset, pool: Processes | Here, folder: Path) -> StudyResult:
+    """Probe in a temporary folder and say what the study would take."""
+    ended, size = measured(plan.probes(), dataset, pool)
     found = forecast(plan, dataset, ended, pool.workers, size)
     return StudyResult({"schema": 1, "plan": found}, folder, None, found["sentence"])

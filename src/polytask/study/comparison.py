@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,15 @@ from polytask.errors import UserError
 from polytask.files import locked
 from polytask.study.executor import PRELOAD, Here, Processes
 from polytask.study.folder import finished
+from polytask.study.mixing import (
+    check_followed,
+    check_words,
+    choose_schedules,
+    names_several,
+    refuse_of_one,
+    refuse_of_several,
+    usual_methods,
+)
 from polytask.study.plan import Plan
 from polytask.study.result import StudyResult
 from polytask.study.settings import (
@@ -40,19 +49,26 @@ if TYPE_CHECKING:
     from polytask.data import Dataset
 
 
+ROWS = 256
+"""Rows a step, by default."""
+
+
 def compare(
     data: Any,
     *,
     targets: Any = None,
     drop: Sequence[str] = (),
-    methods: Sequence[Any] | str = DEFAULT_METHODS,
+    methods: Sequence[Any] | str | None = None,
     architectures: Sequence[Any] | str = ("hard_sharing",),
     encoder: Any = None,
     auxiliary: Sequence[Any] | str = (),
     distill: Any = None,
     seeds: int = 5,
     epochs: int = 20,
-    batch_size: int = 256,
+    batch_size: int | Mapping[Any, int] = ROWS,
+    schedules: Sequence[Any] | str | None = None,
+    tasks_per_step: int | str | None = None,
+    steps_per_epoch: int | None = None,
     lr: float | Sequence[float] = DEFAULT_RATES,
     split: str = "random",
     test: Any = None,
@@ -77,6 +93,16 @@ def compare(
     rates (on seed 0) and the same seeds. Learning rate, epoch and the candidate that the
     verdict is about are chosen on validation; the test part is judged once.
 
+    **A data set of its own for each task** (`data={"pos": ..., "gender, number": ...}`): networks
+    that share draw every step from one data set (or several) by a schedule, and `schedules` are one
+    more thing to compare. The network of one task is trained on the data set of that task alone:
+    all its training rows, its own scales and codes of inputs, and as many optimizer steps as the
+    networks that share take, pass after pass, with a look at validation after each. So a gain
+    cannot come from longer training; and as the best epoch is kept, none is trained too long. Every
+    data set is split by itself, and a task is judged on rows of its own. A row that stands for the
+    same thing as one that another data set is judged on (the same group in a group split of tables,
+    else the same inputs) is left out of training.
+
     Runs are processes of their own, `workers` at once with one thread each, in `out/runs`.
     Called again with the same `out`, finished runs are kept and only what is missing, what
     failed, or what other settings changed is run. No `if __name__ == "__main__":` is needed
@@ -84,13 +110,17 @@ def compare(
 
     Args:
         data: a `Dataset`, a DataFrame, a table's file (CSV, TSV, Parquet), a registered name,
-            `{name: {option: value}}`, or a folder written by `Dataset.save`.
+            `{name: {option: value}}`, or a folder written by `Dataset.save`. Or one of these for
+            each task, by its name or the names of several: `{"pos": "pos.csv", "gender, number":
+            ...}`.
         targets: of a table, what to predict, as in `["price:regression", "sold:binary"]`; of a
             data set, the tasks to keep. `"rooms:regression:auxiliary"` trains along but is left
             out of Δm and of the verdict.
         drop: columns of a table that are neither inputs nor targets.
-        methods: names, or `{name: {argument: value}}`. `linear` and `rlw` always take part, the
-            latter under hard sharing (or else the first architecture) alone.
+        methods: names, or `{name: {argument: value}}`; by default linear, rlw, uncertainty, pcgrad
+            and mgda, and where every step has one task linear alone. `linear` and `rlw` always take
+            part, the latter under hard sharing (or else the first architecture) alone, and not
+            where every step has one task: there is nothing to balance then.
         architectures: the same; `single_task`, and hard sharing with `linear`, always take part.
             One of your own (`polytask.register_architecture`) is imported from its file by the
             runs; one that a running script or notebook defines makes all runs happen in this
@@ -112,7 +142,13 @@ def compare(
             not trained again.
         seeds: how many: seed s draws the split and the initial weights, for all alike.
         epochs: passes over the training rows of every run.
-        batch_size: rows a step.
+        batch_size: rows a step; of several data sets, one number or one by data set.
+        schedules: of several data sets, whose turn it is: names or `{name: {argument: value}}`
+            (`polytask list schedules`); by default proportional. Every method and architecture that
+            is chosen is tried with each; the baselines have the first. A schedule that follows
+            Gramians is tried with the methods that measure them.
+        tasks_per_step: of several data sets, how many a step draws from, or "all"; by default 1.
+        steps_per_epoch: of several data sets, the length of an epoch; by default one pass over all.
         lr: the learning rates to search.
         split: random, stratified[:TASK], group:COLUMN, time:COLUMN or spatial[:X,Y][:SIDE].
         test: of a table, your own test table (file or DataFrame) instead of a drawn one.
@@ -140,22 +176,32 @@ def compare(
         A `StudyResult`; the same is in `out` as `results.json` and `report.html`.
 
     Raises:
-        UserError: before anything is trained: an unknown word, impossible data, or an `out`
-            that holds a study of other data or is in use.
+        UserError: before anything is trained: an unknown word, impossible data, words of several
+            data sets with one or of one with several (auxiliary, distill, test), or an `out` that
+            holds a study of other data or is in use.
 
     Cost: (tasks + methods * architectures) * (len(lr) + seeds - 1) trainings; one network more
-    where `hard_sharing` is not among the architectures; nearly twice the methods with `distill`.
+    where `hard_sharing` is not among the architectures; nearly twice the methods with `distill`;
+    times the schedules where there are several.
 
     """
     began = time.monotonic()
     # Words first: they cost milliseconds, and a typing error should not wait for the data.
-    chosen_methods = choose_methods(methods)
+    chosen_methods = choose_methods(DEFAULT_METHODS if methods is None else methods)
     chosen_architectures = choose_architectures(architectures)
     chosen_auxiliary = choose_auxiliary(auxiliary)
     distilled = choose_distill(distill)
     options = check_trainer_options(trainer, compare.__kwdefaults__ or ())
-    for word, value in (("seeds", seeds), ("epochs", epochs), ("batch_size", batch_size)):
+    for word, value in (("seeds", seeds), ("epochs", epochs)):
         positive(value, word, whole=True)
+    chosen_schedules = choose_schedules(schedules)
+    several = names_several(data)
+    if several:
+        refuse_of_one(auxiliary=auxiliary or None, distill=distill, test=test)
+    else:
+        mixing = {"schedules": schedules, "tasks_per_step": tasks_per_step}
+        refuse_of_several(**mixing, steps_per_epoch=steps_per_epoch)
+    check_words(tasks_per_step, steps_per_epoch, batch_size, chosen_schedules, several=several)
     grid = rates(lr)
     limit = positive(workers, "workers", whole=True) if workers is not None else processors()
     deadline = began + positive(max_time, "max_time") if max_time is not None else float("inf")
@@ -163,6 +209,7 @@ def compare(
 
     from polytask.study import setup
     from polytask.study.carry_out import Study, dry, mark, refuse_other_data
+    from polytask.study.data_sets import mix, open_joined
 
     make_encoder = setup.encoder_maker(encoder)
     entries = [registry.find("architecture", c.name) for c in chosen_architectures]
@@ -175,7 +222,18 @@ def compare(
             pool = stack.enter_context(Processes(limit, preload=preload))
             if dry_run or folder is None or not (folder / "results.json").exists():
                 pool.start()  # its imports run beside our reading of the data
-        dataset = setup.open_data(data, targets=targets, drop=drop, split=split, test=test)
+        how = {"targets": targets, "drop": drop, "split": split}
+        mixed = None
+        dataset: Dataset
+        if several:
+            dataset = joined = open_joined(data, **how)
+            steps = (tasks_per_step or 1, steps_per_epoch)
+            mixed = mix(joined, chosen_schedules, *steps, batch_size, ROWS)
+            if methods is None:
+                chosen_methods = choose_methods(usual_methods(mixed))
+            check_followed(mixed, chosen_methods)
+        else:
+            dataset = setup.open_data(data, **how, test=test)
         if on_data is not None:
             on_data(dataset)
         settings = Settings(
@@ -187,7 +245,7 @@ def compare(
             encoder=setup.describe_encoder(encoder, dataset),
             seeds=seeds,
             epochs=epochs,
-            batch_size=batch_size,
+            batch_size=ROWS if isinstance(batch_size, Mapping) else batch_size,
             lr=grid,
             split=split,
             test_fraction=test_fraction,
@@ -197,6 +255,7 @@ def compare(
             boosting=setup.is_table(dataset),
             auxiliary=chosen_auxiliary,
             distill=distilled,
+            mixed=mixed,
             trainer=options,
             plugins=tuple(found for entry in entries if (found := plugins.origin(entry))),
         )
@@ -233,10 +292,13 @@ def _arguments(
     """The resolved settings as arguments of `compare`, for `study.yaml`."""
     from polytask.study import setup
 
+    mixed = settings.mixed
+    # Saved data sets have their tasks, and are without the columns that were dropped.
+    saved = mixed is not None and setup.is_object(data)
     plain = {
         "data": setup.plain_data(data, out),
-        "targets": setup.plain_targets(targets, settings.tasks),
-        "drop": [str(column) for column in drop] or None,
+        "targets": None if saved else setup.plain_targets(targets, settings.tasks),
+        "drop": None if saved else [str(column) for column in drop] or None,
         "methods": [choice.plain() for choice in settings.methods],
         "architectures": [choice.plain() for choice in settings.architectures],
         "encoder": settings.encoder.plain(),
@@ -244,7 +306,8 @@ def _arguments(
         "distill": None if settings.distill is None else {"from": ALONE, **settings.distill},
         "seeds": settings.seeds,
         "epochs": settings.epochs,
-        "batch_size": settings.batch_size,
+        "batch_size": settings.batch_size if mixed is None else mixed.batch_size,
+        **({} if mixed is None else mixed.plain()),
         "lr": list(settings.lr),
         "split": settings.split,
         "test": str(test) if isinstance(test, str | Path) else None,

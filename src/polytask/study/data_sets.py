@@ -14,7 +14,9 @@ from polytask.data import Dataset, DataSets, read_table
 from polytask.data._blocks import spatial_words
 from polytask.data.sources import Key, name_of, stack_tables, tasks_of
 from polytask.data.targets import Wanted, parse_targets
-from polytask.errors import UserError, some
+from polytask.errors import UserError, some, unknown
+from polytask.study.joined import Joined, is_joined, same_groups, same_rows
+from polytask.study.mixing import Mixed
 from polytask.study.settings import Choice
 from polytask.study.source import open_data
 from polytask.tasks import Task
@@ -48,6 +50,13 @@ def open_sets(
         UserError: data that are not there or empty, a table that lacks a column, labels that do
             not fit their task, or inputs that differ.
     """
+    return _read(data, targets, drop, split)[0]
+
+
+def _read(
+    data: Mapping[Any, Any], targets: Any, drop: Iterable[str], split: str
+) -> tuple[DataSets, dict[str, np.ndarray]]:
+    """What `open_sets` gives, and the groups of the tables, with the same codes in all of them."""
     if not isinstance(data, Mapping) or not data:
         raise UserError(
             "expected data sets by task, as in {'ner': 'ner.csv', 'pos': 'pos.csv'}; found "
@@ -77,6 +86,7 @@ def open_sets(
         specs = {task: _spec(wanted[task]) for task in tasks_of(key) if task in wanted}
         rest = {task: None for task in tasks_of(key) if task not in specs}
         sets[key] = open_data(source, targets={**specs, **rest})
+    groups: dict[str, np.ndarray] = {}
     fingerprints, notes = {}, [note for dataset in sets.values() for note in dataset.notes]
     if frames:
         frames = _dropped(frames, list(drop), names)
@@ -92,13 +102,15 @@ def open_sets(
                 joint, name=name, tasks=own, targets={task: joint.targets[task] for task in own}
             )
             sets[key] = only.subset(np.arange(low, low + len(frame)))
+            if joint.groups is not None:
+                groups[name_of(key)] = joint.groups[low : low + len(frame)]
             low += len(frame)
     elif list(drop):
         raise UserError(
             "drop: only tables (files or DataFrames) take it; the data sets here come with their "
             "own columns."
         )
-    return DataSets.of({key: sets[key] for key in sources}, fingerprints, notes)
+    return DataSets.of({key: sets[key] for key in sources}, fingerprints, notes), groups
 
 
 def key_of(given: Any) -> Key:
@@ -172,3 +184,62 @@ def _hash(frame: pd.DataFrame) -> str:
     found = hashlib.sha256("\n".join(map(str, frame.columns)).encode())
     found.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
     return found.hexdigest()
+
+
+def open_joined(
+    data: Any,
+    *,
+    targets: Any = None,
+    drop: Iterable[str] = (),
+    split: str = "random",
+) -> Joined:
+    """The data sets that `data` names by task, as one.
+
+    Args:
+        data: a mapping as `open_sets` takes it, or a folder in which a study saved several.
+        targets, drop, split: as for `open_sets`; the first two are settled in such a folder.
+
+    Raises:
+        UserError: as `open_sets`; `targets` or `drop` with a folder.
+    """
+    if isinstance(data, str | Path) and is_joined(Path(data)):
+        for word, given in (("targets", targets), ("drop", list(drop) or None)):
+            if given is not None:
+                raise UserError(
+                    f"{word}: {data} holds data sets whose tasks and inputs were settled when they "
+                    "were saved. Leave it out, or name what they were read from."
+                )
+        return Joined.load(data)
+    sets, groups = _read(data, targets, drop, split)
+    by_group = split.partition(":")[0] == "group"
+    return Joined.of(sets, same_groups(sets, groups) if by_group else same_rows(sets))
+
+
+def mix(
+    dataset: Joined,
+    schedules: tuple[Choice, ...],
+    tasks_per_step: int | str,
+    steps_per_epoch: int | None,
+    batch_size: int | Mapping[Any, int],
+    usual: int,
+) -> Mixed:
+    """How a study mixes these data sets; those without a batch size have the usual one.
+
+    Raises `UserError` for a batch size of another data set, and more data sets a step than there
+    are.
+    """
+    sets = {name_of(key): tasks_of(key) for key in dataset.sets.sets}
+    if tasks_per_step != "all" and int(tasks_per_step) > len(sets):
+        raise UserError(
+            f"tasks_per_step: expected 'all' or a number from 1 to {len(sets)}, the data sets "
+            f"there are; found {tasks_per_step}."
+        )
+    if isinstance(batch_size, Mapping):
+        known = {name_of(key_of(given)): size for given, size in batch_size.items()}
+        for name in known:
+            if name not in sets:
+                raise unknown("data set in batch_size:", name, sets)
+        sizes = {name: known.get(name, usual) for name in sets}
+    else:
+        sizes = dict.fromkeys(sets, batch_size)
+    return Mixed(sets, schedules, sizes, tasks_per_step, steps_per_epoch)

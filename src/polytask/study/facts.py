@@ -11,15 +11,26 @@ import numpy as np
 
 from polytask.data import Dataset, make_splits
 from polytask.data.gaps import gaps
+from polytask.data.sources import name_of
 from polytask.errors import UserError, some
+from polytask.study.joined import Joined
+from polytask.study.set_facts import own_labelled, set_facts
 from polytask.tasks import Task, Undefined
 
 Splits = dict[str, np.ndarray]
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """16 hexadecimal digits of everything in a data set that can change a result."""
+    """16 hexadecimal digits of everything in a data set that can change a result.
+
+    Of several, each under the name that it has by its tasks.
+    """
     found = hashlib.sha256()
+    if isinstance(dataset, Joined):
+        found.update(json.dumps(fingerprints(dataset), sort_keys=True).encode())
+        for name, ids in (dataset.same or {}).items():
+            found.update(f"same/{name};".encode() + np.ascontiguousarray(ids).tobytes())
+        return found.hexdigest()[:16]
     arrays: dict[str, Any] = {f"input/{k}": v for k, v in dataset.inputs.items()}
     arrays |= {f"target/{k}": v for k, v in dataset.targets.items()}
     arrays |= {f"fixed/{k}": v for k, v in (dataset.fixed_split or {}).items()}
@@ -33,25 +44,33 @@ def fingerprint(dataset: Dataset) -> str:
     return found.hexdigest()[:16]
 
 
+def fingerprints(dataset: Joined) -> dict[str, str]:
+    """The fingerprint of each of several data sets, by name."""
+    return {name_of(key): fingerprint(data) for key, data in dataset.sets.sets.items()}
+
+
 def check_splits(
     dataset: Dataset, seeds: int, split: str, test_fraction: float, val_fraction: float
 ) -> list[Splits]:
-    """The splits of all seeds, each part filled and every task learnable; else `UserError`."""
+    """The splits of all seeds, each part filled and every task learnable; else `UserError`.
+
+    Of several data sets they are told as rows of all, one data set below the other.
+    """
     found = []
+    words: dict[str, Any] = {
+        "split": split,
+        "test_fraction": test_fraction,
+        "val_fraction": val_fraction,
+    }
     for seed in range(seeds):
-        splits = make_splits(
-            dataset,
-            split=split,
-            test_fraction=test_fraction,
-            val_fraction=val_fraction,
-            seed=seed,
-        )
-        for part, rows in splits.items():
-            if len(rows) == 0:
-                raise UserError(
-                    f"a study needs rows to train, to choose and to judge by; the part {part!r} "
-                    "is empty. Use a test_fraction and a val_fraction above 0."
-                )
+        if isinstance(dataset, Joined):
+            each = dataset.split(**words, seed=seed)
+            for name, parts in each.items():
+                _check_parts(parts, f" of the data set of {name!r}")
+            splits = dataset.sets.rows(each)
+        else:
+            splits = make_splits(dataset, **words, seed=seed)
+            _check_parts(splits)
         for name, task in dataset.tasks.items():
             try:
                 task.fitted(dataset.targets[name][splits["train"]])
@@ -61,10 +80,27 @@ def check_splits(
     return found
 
 
+def _check_parts(parts: Mapping[str, np.ndarray], of: str = "") -> None:
+    """Raise `UserError` for a part without rows."""
+    for part, rows in parts.items():
+        if len(rows) == 0:
+            raise UserError(
+                f"a study needs rows to train, to choose and to judge by; the part {part!r}{of} "
+                "is empty. Use a test_fraction and a val_fraction above 0."
+            )
+
+
 def facts(dataset: Dataset, splits: list[Splits], card: Mapping[str, Any]) -> dict[str, Any]:
     """What `results.json` says of the data: tasks with the best constant's score, sizes, notes."""
     redrawn = any(not np.array_equal(s["test"], splits[0]["test"]) for s in splits)
     sizes = {part: len(rows) for part, rows in splits[0].items()}
+    ratio = sizes["test"] / sizes["train"] if redrawn else 0.0
+    labelled = {t: count / dataset.n for t, count in dataset.labelled().items()}
+    several: dict[str, Any] = {}
+    if isinstance(dataset, Joined):
+        several["sets"] = set_facts(dataset, splits, fingerprints(dataset))
+        labelled = own_labelled(dataset)
+        ratio = max(each["redrawn"] for each in several["sets"])
     return {
         "tasks": {
             name: {
@@ -81,10 +117,11 @@ def facts(dataset: Dataset, splits: list[Splits], card: Mapping[str, Any]) -> di
             "n": dataset.n,
             "splits": sizes,
             "notes": [*dataset.notes, *_gaps(dataset, splits)],
-            "labelled": {t: count / dataset.n for t, count in dataset.labelled().items()},
+            "labelled": labelled,
+            **several,
             **({"card": dict(card)} if card else {}),
         },
-        "redrawn": sizes["test"] / sizes["train"] if redrawn else 0.0,
+        "redrawn": ratio,
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from polytask.report.numbers import duration, fixed
@@ -36,34 +36,22 @@ def forecast(
     seconds, disk, rows = 0.0, float(data_bytes), []
     for contender in plan.contenders:
         found = outcomes.get(plan.probe(contender).hash, {})
-        row: dict[str, Any] = {"id": contender.id, "runs": each}
-        if "error" in found:
-            row["error"] = found["error"]
-        elif found:
-            per_run = _run_seconds(found, s.epochs)
-            seconds += each * per_run
+        relative = plan.relative_cost(contender, outcomes)
+        row = network(contender.id, each, found, s.epochs, relative=relative)
+        if "run_seconds" in row:
+            seconds += each * row["run_seconds"]
             disk += each * (CHECKPOINTS * 4 * found["parameters"] + BYTES_OF_FILES)
-            row |= {
-                "run_seconds": per_run,
-                "step_seconds": found["step_seconds"],
-                "relative": plan.relative_cost(contender, outcomes),
-                "parameters": found["parameters"],
-                "peak_memory_mb": found["peak_memory_mb"],
-            }
         rows.append(row)
     boosting = plan.boosting()
     seconds += sum(_boosting_seconds(dataset, unit.config["tasks"][0]) for unit in boosting)
     disk += BYTES_OF_FILES * len(boosting)
     wall = START + seconds / workers
-    failed = [row["id"] for row in rows if "error" in row]
     sentence = (
         f"{plan.total} runs ({len(plan.contenders)} networks x {each}"
         f"{f', {len(boosting)} of gradient boosting' if boosting else ''}), about "
         f"{duration(wall)} with {workers} at once, about {fixed(disk / 1e6, 0)} MB on disk. "
-        "Nothing has been trained."
+        f"Nothing has been trained.{failures(rows)}"
     )
-    if failed:
-        sentence += f" The probe failed for {', '.join(failed)}."
     return {
         "runs": plan.total,
         "networks": rows,
@@ -75,10 +63,40 @@ def forecast(
     }
 
 
-def _run_seconds(probe: Mapping[str, Any], epochs: int) -> float:
-    """Training and validation of all epochs, and the judgement on test."""
-    steps = probe["steps_per_epoch"] * probe["step_seconds"]
-    return float(OVERHEAD + epochs * (steps + probe["evaluation_seconds"]))
+def network(
+    name: str, runs: int, found: Mapping[str, Any], epochs: int, **more: Any
+) -> dict[str, Any]:
+    """A network of a dry run: how many runs it has, and what its probe `found` of one of them.
+
+    "run_seconds" is training and validation of all epochs, and the judgement on test. `more` is
+    told beside the seconds where the probe has not failed.
+    """
+    row: dict[str, Any] = {"id": name, "runs": runs}
+    if "error" in found:
+        return row | {"error": found["error"]}
+    if not found:
+        return row
+    steps = found["steps_per_epoch"] * found["step_seconds"]
+    return {
+        **row,
+        "run_seconds": OVERHEAD
+        + epochs * found.get("passes", 1.0) * (steps + found["evaluation_seconds"]),
+        "step_seconds": found["step_seconds"],
+        **more,
+        "parameters": found["parameters"],
+        "peak_memory_mb": found["peak_memory_mb"],
+    }
+
+
+def longest(rows: Iterable[Mapping[str, Any]]) -> float:
+    """Seconds of a run of the slowest network that was probed."""
+    return float(max((row["run_seconds"] for row in rows if "run_seconds" in row), default=0.0))
+
+
+def failures(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The end of a dry run's sentence: which networks could not be probed, if any."""
+    failed = [row["id"] for row in rows if "error" in row]
+    return f" The probe failed for {', '.join(failed)}." if failed else ""
 
 
 def _boosting_seconds(dataset: Dataset, task: str) -> float:

@@ -76,6 +76,8 @@ class Contender:
     single: bool
     distilled: bool = False
     """Whether it learns from the single-task networks."""
+    schedule: Choice | None = None
+    """Whose turn it is, of several data sets; None where there is one."""
 
     @property
     def baseline(self) -> bool:
@@ -98,17 +100,7 @@ class Plan:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.singles = tuple(single_network(task) for task in settings.own)
-        self.candidates = tuple(
-            Contender(
-                f"{choice_slug(architecture)}-{choice_slug(method)}{DISTILLED * distilled}",
-                tuple(settings.tasks),
-                architecture,
-                method,
-                False,
-                distilled,
-            )
-            for architecture, method, distilled in _pairs(settings)
-        )
+        self.candidates = tuple(_candidates(settings))
         self.unit_of_cost = self.candidates[0]
         self._reference: dict[str, float] | None = None
         self._rates: dict[str, float] = {}
@@ -123,6 +115,11 @@ class Plan:
     def several(self) -> bool:
         """Whether there is more than one architecture, the baseline's included."""
         return len({c.architecture.label for c in self.candidates}) > 1
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether there is more than one schedule."""
+        return len({c.schedule.label for c in self.candidates if c.schedule is not None}) > 1
 
     @property
     def total(self) -> int:
@@ -164,9 +161,11 @@ class Plan:
             (task,) = contender.tasks
             config["select"] = "loss" if s.select == "loss" else f"main:{task}"
         else:
-            if s.select == "mean_gain" and (reference := self.reference(outcomes)) is None:
+            # Schedules may compare with it, whatever chooses epochs.
+            compared = s.select == "mean_gain" or s.mixed is not None
+            if compared and (reference := self.reference(outcomes)) is None:
                 return None
-            config["reference"] = reference if s.select == "mean_gain" else None
+            config["reference"] = reference if compared else None
             if not self.probed(contender, outcomes):
                 return None
             config["equal_time"] = self.equal_time(contender, outcomes)
@@ -174,7 +173,7 @@ class Plan:
                 if (teachers := self.teachers(seed, outcomes)) is None:
                     return None
                 config["distill"] = {**config["distill"], "teachers": teachers}
-            elif contender.method == Choice("linear"):
+            elif self._measured(contender):
                 # What the tasks' gradients do when no method changes them.
                 config["conflict"] = "exact" if s.statistic == "exact" else "tail"
         return unit_of(self.settings, f"{contender.id}-lr{lr:g}-s{seed}", config)
@@ -281,11 +280,13 @@ class Plan:
     def relative_cost(self, contender: Contender, outcomes: Outcomes) -> float | None:
         """Step time as a multiple of that of equal weights; None when a probe failed.
 
-        From steps timed in turn where the network is the same, else from two probes.
+        From steps timed in turn where the network and the schedule are the same, else from two
+        probes.
         """
         own = outcomes.get(self.probe(contender).hash, {})
         ours, theirs = own.get("step_seconds"), own.get("reference_seconds")
-        if theirs is None or contender.architecture != self.unit_of_cost.architecture:
+        like = (self.unit_of_cost.architecture, self.unit_of_cost.schedule)
+        if theirs is None or (contender.architecture, contender.schedule) != like:
             theirs = outcomes.get(self.probe(self.unit_of_cost).hash, {}).get("step_seconds")
         return ours / theirs if ours and theirs else None
 
@@ -305,6 +306,13 @@ class Plan:
         reference = self.reference(outcomes) or {}
         return shared_score(outcome, self.settings.counted, reference, self.settings)
 
+    def _measured(self, contender: Contender) -> bool:
+        """Whether the gradients of its tasks are compared: equal weights, by one schedule."""
+        mixed = self.settings.mixed
+        if contender.method != Choice("linear") or (mixed is not None and mixed.alone):
+            return False
+        return contender.schedule == self.unit_of_cost.schedule
+
     def _network(self, contender: Contender) -> dict[str, Any]:
         s = self.settings
         found = network(s, contender)
@@ -314,6 +322,10 @@ class Plan:
             found["parameters"] = share
         if s.auxiliary and not contender.single:
             found["auxiliary"] = [choice.to_dict() for choice in s.auxiliary]
+        if s.mixed is not None:
+            found["mixture"] = s.mixed.config(contender.schedule)
+            if contender.single:
+                found["batch_size"] = s.mixed.rows_of(contender.tasks[0])
         if contender.distilled:
             teacher: dict[str, Any] = {"architecture": Choice(SHARED).to_dict()}
             if s.parameters is not None:
@@ -385,13 +397,46 @@ def shared_score(
     return mean_defined(gains)
 
 
+def _candidates(settings: Settings) -> list[Contender]:
+    """The networks that share, the baseline first: ties are decided for the simplest candidate."""
+    mixed = settings.mixed
+    if mixed is None:
+        return [_candidate(settings, *pair) for pair in _pairs(settings)]
+    first, *others = mixed.schedules
+    # Where a step has one task, random weights are equal ones.
+    pairs = [(a, m) for a, m, _ in _pairs(settings) if m != LITMUS or not mixed.alone]
+    # Of further schedules what was chosen, without the baselines that are always there.
+    more = [(a, m) for a, m in pairs if a in settings.architectures and m != LITMUS]
+    return [_candidate(settings, *pair, schedule=first) for pair in pairs] + [
+        _candidate(settings, *pair, schedule=schedule)
+        for schedule in others
+        for pair in more
+        if mixed.fits(pair[1], schedule)
+    ]
+
+
+def _candidate(
+    settings: Settings,
+    architecture: Choice,
+    method: Choice,
+    distilled: bool = False,
+    schedule: Choice | None = None,
+) -> Contender:
+    """A network of all tasks."""
+    name = f"{choice_slug(architecture)}-{choice_slug(method)}{DISTILLED * distilled}"
+    if schedule is not None:
+        name += f"-{choice_slug(schedule)}"
+    every = tuple(settings.tasks)
+    return Contender(name, every, architecture, method, False, distilled, schedule)
+
+
 def _pairs(settings: Settings) -> list[tuple[Choice, Choice, bool]]:
     """Every method under every architecture, behind the baseline; and whether it is distilled.
 
-    Equal weights under hard sharing come first, asked for or not: ties are decided for the
-    simplest candidate. Random weights, the litmus of balancing, run under hard sharing, or
-    the first architecture, alone: under each they would double a study of architectures.
-    Distilled ones come last, of the methods and architectures that were chosen.
+    Equal weights under hard sharing come first, asked for or not. Random weights, the litmus of
+    balancing, run under hard sharing, or the first architecture, alone: under each they would
+    double a study of architectures. Distilled ones come last, of the methods and architectures that
+    were chosen.
     """
     shared = Choice(SHARED)
     home = shared if shared in settings.architectures else settings.architectures[0]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from polytask.training import Callback
+from polytask.training import Callback, build_method
 from polytask.training._forward import batches_on
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ LONG, FEW = 5.0, 5
 MOST_EPOCHS = 20
 ROUNDS = 3
 """How often the contender's steps and those of equal weights take turns."""
+OF_EACH = 4
+"""Of several data sets: steps of each in a group, so that groups are alike."""
 REFERENCE = {"name": "linear", "arguments": {"scale": "sum"}}
 
 
@@ -86,7 +88,8 @@ def probe(
     weights themselves). Relative costs come from such pairs.
 
     A method that decides every k-th step, or steps every k-th batch, is timed in groups of k:
-    `step_seconds` is then what a batch costs on average.
+    `step_seconds` is then what a batch costs on average. Steps on several data sets
+    are timed in groups too, as their batches may differ in size.
 
     `peak_memory_mb` is what building and training add to the process's memory: resident
     memory on a CPU (Linux; undefined elsewhere), allocated memory on a GPU. `load` is the
@@ -98,32 +101,36 @@ def probe(
     load = os.getloadavg()[0]
     prepared = prepare(config, dataset)
     size = config["batch_size"]
-    steps_per_epoch = len(prepared.batches("train", size))
-    few = prepared.start(size * (WARM_UP + STEPS))
+    steps_per_epoch = len(prepared.train(config))
+    few = prepared.enough(WARM_UP + STEPS, size)
     # A step of two rows first: code and caches that any run touches are not this one's memory.
-    _steps(config, prepared.start(2), make_encoder, 2, epochs=1)
+    chosen = config["method"]
+    reads = build_method(chosen["name"], prepared.tasks, **chosen["arguments"]).batches
+    _steps({**config, "batch_size": 2}, prepared.enough(reads, 2), make_encoder, epochs=1)
     base = _reset_peak()
-    rounds = -(-(WARM_UP + STEPS) // len(few.batches("train", size)))
-    clock, trainer = _steps(config, few, make_encoder, size, max(rounds, MOST_EPOCHS))
+    rounds = -(-(WARM_UP + STEPS) // len(few.train(config)))
+    clock, trainer = _steps(config, few, make_encoder, max(rounds, MOST_EPOCHS))
     memory = _peak(trainer.device, base)
     began = time.perf_counter()
     trainer.evaluate(prepared.judging("val", size), "val")
     evaluation = time.perf_counter() - began
     times = clock.seconds[WARM_UP:] or clock.seconds
-    cycle = trainer.balancer.batches * trainer.balancer.refresh_every
+    turn = OF_EACH * prepared.sources if prepared.sources > 1 else 1
+    cycle = trainer.balancer.batches * trainer.balancer.refresh_every * turn
     reference = None
     if not _is_reference(config):
         plain, again = [], times
         alone = {word: value for word, value in config.items() if word != "distill"}
         for _ in range(ROUNDS):
-            plain += _block({**alone, "method": REFERENCE}, few, make_encoder, size)
-            again = again + _block(config, few, make_encoder, size)
-        times, reference = again, median(plain)
+            plain += _block({**alone, "method": REFERENCE}, few, make_encoder)
+            again = again + _block(config, few, make_encoder)
+        times, reference = again, median(_per_cycle(plain, turn))
     return {
         "step_seconds": median(_per_cycle(times, cycle)),
         "reference_seconds": reference,
         "steps_measured": len(times),
         "steps_per_epoch": steps_per_epoch,
+        "passes": prepared.passes,
         "evaluation_seconds": evaluation,
         "inference_seconds": _inference(trainer, few.batches("train", size)),
         "peak_memory_mb": memory,
@@ -140,10 +147,10 @@ def _is_reference(config: Mapping[str, Any]) -> bool:
 
 
 def _block(
-    config: Mapping[str, Any], few: Prepared, make_encoder: EncoderMaker | None, size: int
+    config: Mapping[str, Any], few: Prepared, make_encoder: EncoderMaker | None
 ) -> list[float]:
     """Seconds of a short run of steps, the first ones left out."""
-    clock, _ = _steps(config, few, make_encoder, size, epochs=1)
+    clock, _ = _steps(config, few, make_encoder, epochs=1)
     return clock.seconds[WARM_UP:] or clock.seconds
 
 
@@ -151,12 +158,11 @@ def _steps(
     config: Mapping[str, Any],
     prepared: Prepared,
     make_encoder: EncoderMaker | None,
-    size: int,
     epochs: int,
 ) -> tuple[StepClock, Trainer]:
     """Train on the training part as it is, and time every step."""
     from polytask.study.distillation import distillation
-    from polytask.study.unit import SAFE_RATE, build, held_out, make_trainer
+    from polytask.study.unit import SAFE_RATE, build, held_out, make_trainer, stand_in
 
     clock = StepClock()
     trainer = make_trainer(
@@ -166,12 +172,13 @@ def _steps(
         epochs=epochs,
         lr=SAFE_RATE,
         select="loss",
+        reference=stand_in(prepared),
         callbacks=[clock],
         distill=distillation(config, prepared, make_encoder),
         patience=None,
     )
-    train = prepared.batches("train", size, shuffle=True, seed=config["seed"])
-    trainer.fit(train, held_out(trainer, prepared, size))
+    train = prepared.train(config)
+    trainer.fit(train, held_out(trainer, prepared, config["batch_size"], train))
     return clock, trainer
 
 

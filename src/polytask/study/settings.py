@@ -10,11 +10,14 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polytask import plugins, registry
 from polytask.errors import UserError, some, unknown
 from polytask.files import check_place
+
+if TYPE_CHECKING:
+    from polytask.study.mixing import Mixed
 
 BASELINES = ("linear", "rlw")
 """Tuned equal weights, and random weights as the litmus: always in the study."""
@@ -93,6 +96,8 @@ class Settings:
     """Recipes of the helper tasks that are among `tasks` as "constructed"."""
     distill: dict[str, Any] | None = None
     """Options of the distillation that is tried beside every candidate; None: none is."""
+    mixed: Mixed | None = None
+    """How data sets of their own for each task are mixed; None: there is one for all tasks."""
     trainer: dict[str, Any] = field(default_factory=dict)
     plugins: tuple[dict[str, str], ...] = ()
     """Where the user's own architectures are, see `polytask.plugins.origin`."""
@@ -173,7 +178,7 @@ def choose_methods(raw: Iterable[object] | str) -> tuple[Choice, ...]:
     """
     asked = [choose("method", item) for item in listed(raw)]
     plain = [Choice(name) for name in BASELINES]
-    found = _distinct([*plain, *asked])
+    found = distinct([*plain, *asked])
     # Equal weights first: ties are decided for the simplest candidate.
     return tuple(found)
 
@@ -183,7 +188,7 @@ def choose_auxiliary(raw: Iterable[object] | str | Mapping[str, Any]) -> tuple[C
     rows: Iterable[object] = (
         [{k: v} for k, v in raw.items()] if isinstance(raw, Mapping) else listed(raw)
     )
-    return tuple(_distinct([choose("auxiliary", item) for item in rows]))
+    return tuple(distinct([choose("auxiliary", item) for item in rows]))
 
 
 def choose_distill(raw: object) -> dict[str, Any] | None:
@@ -223,9 +228,13 @@ def choose_architectures(raw: Iterable[object] | str) -> tuple[Choice, ...]:
         raise UserError("architectures: expected at least one, found none; try 'hard_sharing'.")
     for choice in found:
         if choice.name == ALONE and choice.arguments:
+            instead = "Name it without arguments, or leave it out."
+            if "regularize" in choice.arguments:
+                instead += " Networks apart with terms are soft_sharing: {strength: 0, regularize: "
+                instead += f"{choice.arguments['regularize']}}}."
             raise UserError(
                 "architectures: 'single_task' is in every study as the yardstick, with its "
-                f"defaults; found {choice.label}. Name it without arguments, or leave it out."
+                f"defaults; found {choice.label}. {instead}"
             )
     sharing = [choice for choice in found if choice.name != ALONE]
     if not sharing:
@@ -233,11 +242,11 @@ def choose_architectures(raw: Iterable[object] | str) -> tuple[Choice, ...]:
             "architectures: 'single_task' is in every study as the yardstick; name a way of "
             "sharing too, such as 'hard_sharing'."
         )
-    return tuple(_distinct(sharing))
+    return tuple(distinct(sharing))
 
 
-def _distinct(found: Sequence[Choice]) -> list[Choice]:
-    """Without repeats; arguments are dicts, so no set can do it."""
+def distinct(found: Sequence[Choice]) -> list[Choice]:
+    """Choices without repeats; arguments are dicts, so no set can do it."""
     kept: list[Choice] = []
     for choice in found:
         if choice not in kept:

@@ -15,11 +15,14 @@ from torch import nn
 import polytask
 from polytask.data import Dataset
 from polytask.data.preprocess import is_molecule, is_sequence
+from polytask.data.sources import tasks_of
 from polytask.errors import UserError
 from polytask.files import make_folder, write_text
+from polytask.study.data_sets import key_of
 from polytask.study.facts import check_splits, facts, fingerprint
 from polytask.study.helpers import check_helpers, helper_tasks, task_fact
 from polytask.study.maker import checked_maker
+from polytask.study.mixing import maps_tasks
 from polytask.study.settings import SHARED, Choice, Settings, choose
 from polytask.study.source import card_of, open_data
 
@@ -29,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "card_of", "check", "describe_encoder", "encoder_maker", "fingerprint",
-    "heading", "is_table", "open_data", "plain_data", "plain_targets", "save", "shared_size",
-    "storable", "task_facts", "write_report", "write_yaml",
+    "heading", "is_object", "is_table", "open_data", "plain_data", "plain_targets", "save",
+    "shared_size", "storable", "task_facts", "write_report", "write_yaml",
 ]  # fmt: skip
 
 
@@ -138,15 +141,20 @@ def check(
             make_trainer(config, prepared, model, select=settings.select)
             rehearse(config, prepared, model, make_encoder)
         except UserError as error:
-            if not plan.several:
+            if not plan.several and not plan.scheduled:
                 raise
             pair = f"{contender.architecture.label} with {contender.method.label}"
+            if contender.schedule is not None:
+                pair += f" by {contender.schedule.label}"
             raise UserError(f"{pair}: {error}") from error
     alone = plan.probe(plan.singles[0])
     if settings.parameters is not None and alone.hash not in ended:
         # Of a given size the separate networks may be too small to exist; they are all alike.
         build(alone.config, prepare(alone.config, dataset), make_encoder)
     known = facts(dataset, splits, card)
+    if settings.mixed is not None:
+        for each in known["dataset"]["sets"]:
+            each["batch_size"] = settings.mixed.batch_size[each["name"]]
     if made:
         known["tasks"] |= made
         known["dataset"]["rows_with_helpers"] = factor
@@ -212,9 +220,22 @@ def plain_data(data: Any, out: Path) -> Any:
     """How `study.yaml` names the data; an object is found where the study saved it."""
     if isinstance(data, Choice):
         return data.plain()
+    if maps_tasks(data):
+        if is_object(data):
+            return str(out / "data")  # all of them, as the study saved them
+        return {
+            ", ".join(tasks_of(key_of(key))): plain_data(each, out) for key, each in data.items()
+        }
     if isinstance(data, Mapping):
         return {str(name): dict(options or {}) for name, options in data.items()}
     return str(data) if isinstance(data, str | Path) else str(out / "data")
+
+
+def is_object(data: Any) -> bool:
+    """Whether data are given as they are, and not by a name, a file or a folder."""
+    if maps_tasks(data):
+        return any(map(is_object, data.values()))
+    return not isinstance(data, str | Path | Choice | Mapping)
 
 
 def plain_targets(targets: Any, tasks: Mapping[str, Mapping[str, Any]]) -> list[str] | None:

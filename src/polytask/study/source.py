@@ -12,7 +12,9 @@ from polytask.data import Dataset, load_dataset, read_table, table_dataset
 from polytask.data._blocks import spatial_words
 from polytask.data.catalog import dataset_card
 from polytask.data.targets import parse_targets
-from polytask.errors import UserError, nearest
+from polytask.errors import UserError, nearest, some
+from polytask.study.joined import is_joined
+from polytask.study.mixing import maps_tasks
 from polytask.study.settings import Choice
 
 TABLES = (".csv", ".tsv", ".tab", ".gz", ".parquet", ".pq")
@@ -33,6 +35,11 @@ def open_data(
         UserError: nothing of that name; a table without `targets`; options that only tables
             have (`drop`, `test`) with data that is no table.
     """
+    if maps_tasks(data):
+        raise UserError(
+            f"data: expected one data set, found {len(data)} by task ({some(data, 60)}). "
+            "polytask.compare (polytask compare, polytask train) takes one for each task."
+        )
     dataset = None
     if isinstance(data, Dataset):
         dataset = data
@@ -43,6 +50,11 @@ def open_data(
         dataset = load_dataset(data)
     elif isinstance(data, str | Path) and (Path(data) / "dataset.json").is_file():
         dataset = Dataset.load(data)
+    elif isinstance(data, str | Path) and is_joined(Path(data)):
+        raise UserError(
+            f"data: {data} holds several data sets of a study, and one was expected; name one of "
+            "its folders (0, 1, ...)."
+        )
     if dataset is None:
         return _table(data, targets, list(drop), split, test)
     if test is not None or list(drop):
@@ -81,6 +93,8 @@ def keep_tasks(dataset: Dataset, targets: Any) -> Dataset:
 
 def card_of(data: Any) -> dict[str, Any]:
     """The data card when `data` is a registered name, else {}."""
+    if maps_tasks(data):
+        return {}
     if isinstance(data, Mapping):
         data = _one(data)
     name = data.name if isinstance(data, Choice) else data

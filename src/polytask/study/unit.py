@@ -9,24 +9,23 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from polytask import registry
 from polytask.architectures import create_architecture, create_encoder
-from polytask.data import Batches, Dataset, InputSpec, Preprocessor, make_splits
+from polytask.data import Batches, Dataset, InputSpec, Mixture
 from polytask.plugins import bring
 from polytask.study.distillation import distillation
 from polytask.study.executor import record
 from polytask.study.folder import read_json, write_json
-from polytask.study.helpers import with_helpers
+from polytask.study.joined import Joined, is_joined
 from polytask.study.matching import matched
-from polytask.tasks import Task
+from polytask.study.prepared import Prepared, prepare
 from polytask.training import (
     AffinityRecorder,
     Callback,
@@ -35,8 +34,9 @@ from polytask.training import (
     build_method,
 )
 from polytask.training._fit import check_batches
-from polytask.training._rows import judging_rows
 from polytask.training.history import plain
+
+__all__ = ["EncoderMaker", "Prepared", "build", "make_trainer", "prepare", "rehearse", "run_folder"]
 
 REHEARSED_ROWS = 64
 SAFE_RATE = 1e-5
@@ -59,51 +59,6 @@ KINDS = {
     "trial": "polytask.study.selection.trial:trial",
 }
 """What carries out a run, by the kind in its configuration; imported when it is needed."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A data set cut and preprocessed for one seed; inputs and targets are tensors by part."""
-
-    tasks: dict[str, Task]
-    parts: dict[str, tuple[dict[str, Tensor], dict[str, Tensor]]]
-    spec: InputSpec
-
-    def batches(self, part: str, size: int, *, shuffle: bool = False, seed: int = 0) -> Batches:
-        """The batches of one part."""
-        inputs, targets = self.parts[part]
-        return Batches(inputs, targets, size, shuffle=shuffle, seed=seed)
-
-    def judging(self, part: str, size: int) -> Batches:
-        """The batches of one part, for evaluation."""
-        return self.batches(part, judging_rows(self.tasks, size))
-
-    def start(self, rows: int) -> Prepared:
-        """The same with the first rows of the training part only.
-
-        If they hold no label at all, the rows with most labels are taken instead.
-        """
-        labels = self._labels()
-        return self._only(slice(rows) if bool(labels[:rows].any()) else self._order(labels)[:rows])
-
-    def labelled(self, rows: int) -> Prepared:
-        """The same with those rows of the training part that have most labels."""
-        return self._only(self._order(self._labels())[:rows])
-
-    def _labels(self) -> Tensor:
-        """How many tasks have a label, by row of the training part."""
-        targets = self.parts["train"][1]
-        known = [task.labelled(targets[name]) for name, task in self.tasks.items()]
-        return torch.stack([mask.reshape(len(mask), -1).any(1) for mask in known]).sum(0)
-
-    @staticmethod
-    def _order(labels: Tensor) -> Tensor:
-        return labels.argsort(descending=True, stable=True)
-
-    def _only(self, rows: slice | Tensor) -> Prepared:
-        inputs, targets = self.parts["train"]
-        few = ({k: v[rows] for k, v in inputs.items()}, {k: v[rows] for k, v in targets.items()})
-        return replace(self, parts={**self.parts, "train": few})
 
 
 def run_folder(
@@ -145,41 +100,8 @@ def _carry_out(
 
 @lru_cache(maxsize=1)
 def load_data(folder: Path) -> Dataset:
-    """The study's data set."""
-    return Dataset.load(folder)
-
-
-def prepare(config: Mapping[str, Any], dataset: Dataset) -> Prepared:
-    """Split by the seed, add helper tasks, learn the preprocessing, fit the tasks.
-
-    Preprocessing and the data set's own tasks are learned from its own training rows, whatever
-    rows helper tasks add.
-    """
-    splits = make_splits(
-        dataset,
-        split=config["split"],
-        test_fraction=config["test_fraction"],
-        val_fraction=config["val_fraction"],
-        seed=config["seed"],
-    )
-    train, own = splits["train"], dataset.tasks
-    if config.get("auxiliary"):
-        dataset, splits = with_helpers(config, dataset, splits)
-    preprocessor = Preprocessor.fit(dataset, train)
-    names = config["tasks"]
-    learned = {t: train if t in own else splits["train"] for t in names}
-    tasks = {t: dataset.tasks[t].fitted(dataset.targets[t][learned[t]]) for t in names}
-    if all(task.role != "main" for task in tasks.values()):
-        # A network of its own for an auxiliary task is about that task.
-        tasks = {name: replace(task, role="main", reverse=0.0) for name, task in tasks.items()}
-    parts = {
-        part: (
-            preprocessor.transform({k: v[rows] for k, v in dataset.inputs.items()}),
-            {t: torch.from_numpy(dataset.targets[t][rows]) for t in names},
-        )
-        for part, rows in splits.items()
-    }
-    return Prepared(tasks, parts, preprocessor.spec)
+    """The study's data set, or those that it has for its tasks."""
+    return Joined.load(folder) if is_joined(folder) else Dataset.load(folder)
 
 
 def build(
@@ -233,7 +155,7 @@ def train(
         config,
         prepared,
         model,
-        epochs=config["epochs"],
+        epochs=prepared.epochs(config["epochs"]),
         lr=config["lr"],
         select=config["select"],
         reference=config.get("reference"),
@@ -247,10 +169,7 @@ def train(
         **config.get("how", {}),
     )
     size = config["batch_size"]
-    history = trainer.fit(
-        prepared.batches("train", size, shuffle=True, seed=config["seed"]),
-        prepared.judging("val", size),
-    )
+    history = trainer.fit(prepared.train(config), prepared.judging("val", size))
     primary = {name: task.primary.name for name, task in prepared.tasks.items()}
 
     def validation(epoch: int) -> dict[str, Any]:
@@ -274,6 +193,10 @@ def train(
         if word in config:
             # From the file: a finished training that is only read again records nothing.
             result[word] = read_json(folder / file)
+    if "mixture" in config:
+        from polytask.tabular.mixed import examples_seen
+
+        result["mixture"] = {"examples": examples_seen(history), "passes": prepared.passes}
     terms: dict[str, Any] = getattr(model, "regularization", dict)()
     if terms:
         result["regularization"] = terms
@@ -312,8 +235,15 @@ def make_trainer(
         batch_size=run["batch_size"],
         seed=run["seed"],
         progress=False,
-        **{**run["trainer"], **options},
+        **{**_in_passes(run["trainer"], prepared), **options},
     )
+
+
+def _in_passes(options: Mapping[str, Any], prepared: Prepared) -> dict[str, Any]:
+    """Options of a trainer whose epochs are passes over a data set of its own."""
+    patience = options.get("patience")
+    known = {} if patience is None else {"patience": prepared.epochs(patience)}
+    return {**options, **known}
 
 
 def rehearse(
@@ -336,18 +266,24 @@ def rehearse(
         lr=SAFE_RATE,
         patience=None,
         select="loss",
+        reference=stand_in(prepared),
         distill=distillation(config, prepared, make_encoder),
     )
-    check_batches(trainer.balancer, len(prepared.batches("train", config["batch_size"])))
-    # As many batches as one step of the method reads, or it would not be tried at all.
-    rows = min(REHEARSED_ROWS, len(next(iter(few.parts["train"][1].values()))))
-    size = max(1, rows // trainer.balancer.batches)
-    trainer.fit(few.batches("train", size), held_out(trainer, prepared, size))
+    check_batches(trainer.balancer, len(prepared.train(config)))
+    train = few.rehearsal(config, REHEARSED_ROWS, trainer.balancer.batches)
+    trainer.fit(train, held_out(trainer, prepared, REHEARSED_ROWS, train))
 
 
-def held_out(trainer: Trainer, prepared: Prepared, size: int) -> Batches | None:
-    """Validation batches for methods that learn from them; None for all others."""
-    return prepared.batches("val", size) if "validation" in trainer.balancer.needs else None
+def stand_in(prepared: Prepared) -> dict[str, float]:
+    """Scores in place of those of separate networks, which are not known yet."""
+    return dict.fromkeys(prepared.tasks, 1.0)
+
+
+def held_out(trainer: Trainer, prepared: Prepared, size: int, train: Any) -> Batches | None:
+    """Validation batches for methods and schedules that go by them; None for all others."""
+    needs = train.schedule.needs if isinstance(train, Mixture) else ()
+    wanted = "validation" in trainer.balancer.needs or "scores" in needs
+    return prepared.batches("val", size) if wanted else None
 
 
 def _of(flat: Mapping[str, Any], primary: Mapping[str, str]) -> dict[str, Any]:

@@ -124,9 +124,7 @@ def _delta(entry: Mapping[str, Any]) -> str:
 
 def _balancing(results: Results, chosen: Candidate) -> str:
     """How should they share and be balanced? Against the baseline, ties said plainly."""
-    ways, base = "No way of balancing", "tuned equal weights"
-    if _several(results):
-        ways, base = "No way of sharing or balancing", "hard sharing with tuned equal weights"
+    ways, base, name = _compared(results)
     if any(c.get("distilled") for c in results["candidates"]):
         ways += ", distilled or not,"
     rivals = [c for c in results["candidates"] if c["versus_linear"] is not None]
@@ -155,12 +153,24 @@ def _balancing(results: Results, chosen: Candidate) -> str:
         tie = ""
         if chosen["versus_linear"] is not None:
             tie = f"; {chosen['name']} ties with them ({_points(chosen['versus_linear'])})"
-        return f"{ways} beats {base} (linear) beyond noise{tie}.{tail}"
+        return f"{ways} beats {base} ({name}) beyond noise{tie}.{tail}"
     alone = len(better) == 1
     named = [f"{c['name']} ({_points(c['versus_linear'], interval=alone)})" for c in better]
     # The comma of one interval needs no quotes; those of several names would.
     who = f"{named[0]} beats" if alone else f"{listing(named)} beat"
-    return f"{who} {base} (linear) beyond noise.{tail}"
+    return f"{who} {base} ({name}) beyond noise.{tail}"
+
+
+def _compared(results: Results) -> tuple[str, str, str]:
+    """What could be better than the baseline, what that is, and what it is called."""
+    base = "hard sharing with tuned equal weights" if _several(results) else "tuned equal weights"
+    if len({c.get("schedule") for c in results["candidates"]}) < 2:
+        sharing = "sharing or " if _several(results) else ""
+        return f"No way of {sharing}balancing", base, "linear"
+    kinds = ["sharing"] if _several(results) else []
+    kinds += ["balancing"] if len({c["method"] for c in results["candidates"]}) > 1 else []
+    name = results["candidates"][0]["name"]
+    return f"No way of {' or '.join([*kinds, 'drawing data sets'])}", base, name
 
 
 def _several(results: Results) -> bool:

@@ -22,8 +22,9 @@ from polytask.data.preprocess import is_molecule, is_sequence
 from polytask.errors import UserError
 from polytask.optimization.base import Balancer
 from polytask.tabular.fitted import Fitted, Named, build_network
+from polytask.tabular.saved_teachers import Lesson, described, rows_seen, saved_distillation
 from polytask.tasks import Task
-from polytask.training import History, Trainer, build_method
+from polytask.training import Distillation, History, Trainer, build_method
 
 Choice = str | Mapping[str, Mapping[str, Any] | None]
 """A registered name, or one name with its arguments: `{"cagrad": {"c": 0.4}}`."""
@@ -45,6 +46,9 @@ class FitSettings:
     seed: int = 0
     auxiliary: Choice | Sequence[Choice] = ()
     """Recipes of helper tasks, made from the training rows: trained along, never predicted."""
+    distill: Mapping[str, Any] | None = None
+    """Saved models to learn from: `{"from": FOLDER}` or `{"from": {TASK: FOLDER}}`, with options of
+    `polytask.training.Distillation` beside it."""
     options: dict[str, Any] = field(default_factory=dict)
     """Any further argument of the Trainer: optimizer, weight_decay, scheduler, ..."""
 
@@ -64,10 +68,12 @@ def fit_dataset(
     `out` and `resume` are the Trainer's: a run folder, and what to do with an earlier fit in it.
 
     Raises:
-        UserError: a target that cannot be learned, an unknown name, a setting out of range.
+        UserError: a target that cannot be learned, an unknown name, a setting out of range, a
+            teacher that does not fit.
         NonFiniteError: training diverged; the message says in which task, step and batch.
     """
     train, val = splits["train"], splits.get("val", np.empty(0, np.int64))
+    given = dataset
     own = {name: task.fitted(dataset.targets[name][train]) for name, task in dataset.tasks.items()}
     recipes = [named("auxiliary", choice) for choice in several(settings.auxiliary)]
     rows = train
@@ -82,6 +88,11 @@ def fit_dataset(
     tasks = {**own, **helpers}
     # From the rows that were there, not from copies that helpers add.
     preprocessor = Preprocessor.fit(dataset, train)
+    distill: Distillation | None = None
+    remarks: list[str] = []
+    if settings.distill is not None:
+        lesson = Lesson(own, given, preprocessor, splits)
+        distill, remarks = saved_distillation(settings.distill, lesson)
     network, history = train_network(
         dataset,
         preprocessor,
@@ -92,8 +103,10 @@ def fit_dataset(
         progress=progress,
         out=out,
         resume=resume,
+        distill=distill,
     )
-    record = recorded(dataset, splits, settings, history)
+    history.remarks += remarks
+    record = recorded(dataset, splits, settings, history) | {"seen": rows_seen(given, splits)}
     if recipes:
         record["auxiliary"] = [plain(recipe) for recipe in recipes]
     fitted = Fitted(
@@ -121,6 +134,7 @@ def train_network(
     out: Path | None,
     resume: bool | str,
     config: Mapping[str, Any] | None = None,
+    distill: Distillation | None = None,
 ) -> tuple[nn.Module, History]:
     """Build the network for what the preprocessor gives, and train it; it ends in `eval`.
 
@@ -147,6 +161,7 @@ def train_network(
             out=out,
             resume=resume,
             config=config,
+            distill=distill,
             **settings.options,
         )
         history = trainer.fit(train, val)
@@ -174,6 +189,7 @@ def recorded(
         "patience": settings.patience,
         "select": settings.select,
         "seed": settings.seed,
+        **({"distill": described(settings.distill)} if settings.distill else {}),
         **settings.options,
     }
 

@@ -65,13 +65,13 @@ def fit_sets(
     Args:
         sets: what `polytask.study.open_sets` or `DataSets.of` gives.
         splits: what `sets.split` gives.
-        settings: as for `fit_dataset`; without helper tasks.
+        settings: as for `fit_dataset`; without helper tasks and teachers.
         mixing: by default every step takes one data set, in proportion to their sizes.
         progress, out, resume: as for `fit_dataset`.
 
     Raises:
-        UserError: as `fit_dataset`; a mixture that cannot be; helper tasks; a data set that is
-            not what an unfinished training in `out` began with.
+        UserError: as `fit_dataset`; a mixture that cannot be; helper tasks or teachers; a data
+            set that is not what an unfinished training in `out` began with.
         NonFiniteError: training diverged; the message says in which task, step and batch.
     """
     mixing = mixing or Mixing()
@@ -79,6 +79,11 @@ def fit_sets(
         raise UserError(
             "auxiliary: helper tasks are constructed from the rows of one data set, and here are "
             f"{len(sets.sets)}. Leave them out, or construct them beforehand and give the result."
+        )
+    if settings.distill is not None:
+        raise UserError(
+            "distill: saved teachers read the rows of one data set, and here are "
+            f"{len(sets.sets)}. Give Trainer(distill=...) networks of your own, or leave it out."
         )
     rows = sets.rows(splits)
     joint = sets.dataset

@@ -114,7 +114,9 @@ def test_a_network_that_is_gone_is_an_error_of_the_run(study, dataset, tmp_path)
     [
         ({"start": "middle"}, "unknown start"),
         ({"aggregate": "median"}, "unknown aggregate"),
+        ({"derivatives": "exact"}, "unknown derivatives"),
         ({"directions": 0}, "directions must be"),
+        ({"items": 0}, "items must be"),
         ({"head_directions": -1}, "head_directions must be"),
         ({"size": 1}, "size must be"),
         ({"ridge": -1.0}, "ridge must be"),

@@ -41,6 +41,12 @@ class MainTask(Balancer):
         """Row of the main task among the present ones; None when it is absent."""
         return main_row(self.main, tasks, self)
 
+    def apart(self, tasks: Sequence[str]) -> tuple[int | None, list[int], list[str]]:
+        """Row of the main task, None when it is absent; rows and names of its helpers."""
+        row = self.row(tasks)
+        at = [i for i in range(len(tasks)) if i != row]
+        return row, at, [tasks[i] for i in at]
+
     @property
     def required(self) -> str | None:
         """Name of the task without which a batch is left out of a training; None for none."""

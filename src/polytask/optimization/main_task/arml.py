@@ -107,10 +107,8 @@ class ARML(MainTask):
     def decide(self, statistic: Statistic) -> Tensor:
         """1 for the main task, the mixture for its helpers."""
         g, tasks = statistic.need_gramian(), statistic.tasks
-        row = self.row(tasks)
+        row, at, helpers = self.apart(tasks)
         weights = torch.ones(len(g), dtype=g.dtype)
-        at = [i for i in range(len(g)) if i != row]
-        helpers = [tasks[i] for i in at]
         if not helpers:
             return weights
         held = self.entry("weight", helpers, 1.0, g)

@@ -71,10 +71,8 @@ class OLAux(MainTask):
     def decide(self, statistic: Statistic) -> Tensor:
         """1 for the main task and the current weights of its helpers, which may move after."""
         g, tasks = statistic.need_gramian(), statistic.tasks
-        row = self.row(tasks)
+        row, at, helpers = self.apart(tasks)
         weights = torch.ones(len(g), dtype=g.dtype)
-        at = [i for i in range(len(g)) if i != row]
-        helpers = [tasks[i] for i in at]
         if not helpers:
             return weights
         weights[at] = self.entry("weight", helpers, self.initial, g)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polytask.report.numbers import duration, plural
-from polytask.study import setup
-from polytask.study.carry_out import Study
+from polytask.study.carry_out import Study, measured
 from polytask.study.executor import Here, Processes
 from polytask.study.folder import Outcome
-from polytask.study.forecast import OVERHEAD, START
+from polytask.study.forecast import START, failures, network
 from polytask.study.fronts.analysis import KIND, analyse
 from polytask.study.fronts.plan import ParetoPlan
 from polytask.study.result import StudyResult
@@ -36,48 +34,29 @@ class ParetoStudy(Study):
 
 def dry(plan: ParetoPlan, dataset: Dataset, pool: Processes | Here, folder: Path) -> StudyResult:
     """Probe in a temporary folder and say what the study would take."""
-    ended: dict[str, Outcome] = {}
-    with tempfile.TemporaryDirectory(prefix="polytask-") as temporary:
-        setup.save(dataset, Path(temporary))
-        probes = plan.probes()
-        pool.run(
-            lambda known: [unit for unit in probes if unit.hash not in known],
-            Path(temporary),
-            ended,
-            workers=1,
-        )
+    ended, _ = measured(plan.probes(), dataset, pool)
     found = forecast(plan, ended, pool.workers)
     return StudyResult({"schema": 1, "kind": KIND, "plan": found}, folder, None, found["sentence"])
 
 
 def forecast(plan: ParetoPlan, outcomes: dict[str, Outcome], workers: int) -> dict[str, Any]:
     """Counts of runs and the time they would take."""
-    seconds, rows, failed = 0.0, [], []
-    for contender in plan.contenders:
-        found = outcomes.get(plan.probe(contender).hash, {})
-        row: dict[str, Any] = {"id": contender.id, "runs": plan.runs_of(contender)}
-        if "error" in found:
-            row["error"] = found["error"]
-            failed.append(contender.id)
-        elif found:
-            steps = found["steps_per_epoch"] * found["step_seconds"]
-            each = OVERHEAD + plan.settings.epochs * (steps + found["evaluation_seconds"])
-            seconds += row["runs"] * each
-            row |= {
-                "run_seconds": each,
-                "step_seconds": found["step_seconds"],
-                "parameters": found["parameters"],
-                "peak_memory_mb": found["peak_memory_mb"],
-            }
-        rows.append(row)
+    rows = [
+        network(
+            contender.id,
+            plan.runs_of(contender),
+            outcomes.get(plan.probe(contender).hash, {}),
+            plan.settings.epochs,
+        )
+        for contender in plan.contenders
+    ]
+    seconds = sum(row["runs"] * row.get("run_seconds", 0.0) for row in rows)
     wall = START + seconds / workers
     sentence = (
         f"{plural(plan.total, 'run')} ({plural(len(plan.points), 'point')} and "
         f"{plural(len(plan.singles), 'single-task network')}), about {duration(wall)} with "
-        f"{workers} at once. Nothing has been trained."
+        f"{workers} at once. Nothing has been trained.{failures(rows)}"
     )
-    if failed:
-        sentence += f" The probe failed for {', '.join(failed)}."
     return {
         "runs": plan.total,
         "networks": rows,

@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polytask import plugins, registry
 from polytask.errors import UserError, unknown
-from polytask.files import locked
-from polytask.study.comparison import modules, processors
-from polytask.study.executor import PRELOAD, Here, Processes
-from polytask.study.folder import finished
 from polytask.study.fronts.points import choose_method
 from polytask.study.fronts.points import points as made_points
+from polytask.study.opening import Opening, whole_numbers, without_none
 from polytask.study.result import StudyResult
 from polytask.study.selection.settings import choose_one
-from polytask.study.settings import (
-    DEFAULT_RATES,
-    Choice,
-    Settings,
-    check_folder,
-    check_select,
-    check_trainer_options,
-    positive,
-    rates,
-)
+from polytask.study.settings import DEFAULT_RATES, Choice, Settings, check_trainer_options
 
 if TYPE_CHECKING:
     from polytask.data import Dataset
 
 MOST_POINTS = 200
+PREFERENCE = "preference"
+"""The `select` by which every point chooses its epoch as its preference asks."""
 
 
 def pareto(
@@ -55,7 +41,7 @@ def pareto(
     test: Any = None,
     test_fraction: float = 0.15,
     val_fraction: float = 0.15,
-    select: str = "mean_gain",
+    select: str = PREFERENCE,
     statistic: str | None = None,
     workers: int | None = None,
     max_time: float | None = None,
@@ -95,8 +81,14 @@ def pareto(
             single-task one; to compare fronts of several studies. By default the worst of the
             points, a tenth of its distance to the best worse.
         architecture: how tasks share, one name or `{name: {...}}`.
+        select: how the epoch of a point is chosen on validation. "preference": by what the point
+            asks for, the least sum (linear) or the least maximum (epo, pareto_mtl, stch: the
+            weighted Chebyshev distance) of preference times loss, losses as the method gets them.
+            Any rule of `polytask.compare` is the same one at every point, which does not know its
+            preference. Learning rates are compared, and single-task networks choose their epochs,
+            by the tasks' metrics (mean_gain) under "preference".
         targets, drop, encoder, seeds, epochs, batch_size, lr, split, test, test_fraction,
-            val_fraction, select, statistic, workers, max_time, dry_run, progress, on_data, command,
+            val_fraction, statistic, workers, max_time, dry_run, progress, on_data, command,
             trainer: as in `polytask.compare`.
         out: the study's folder; by default `runs/NAME-pareto`.
 
@@ -111,86 +103,50 @@ def pareto(
     Cost: (points + T) * seeds + (1 + T) * (len(lr) - 1) trainings for T tasks.
 
     """
-    began = time.monotonic()
     # Words first: they cost milliseconds, and a typing error should not wait for the data.
     chosen_method = choose_method(method)
     chosen_architecture = choose_one("architecture", architecture)
     options = check_trainer_options(trainer, pareto.__kwdefaults__ or (), "pareto")
-    whole = {"points": points, "seeds": seeds, "epochs": epochs, "batch_size": batch_size}
-    for word, value in whole.items():
-        positive(value, word, whole=True)
+    whole_numbers(points=points, seeds=seeds, epochs=epochs, batch_size=batch_size)
     if points > MOST_POINTS:
         raise UserError(f"points: expected at most {MOST_POINTS}, found {points}.")
     corner = check_reference(reference)
-    grid = rates(lr)
-    limit = positive(workers, "workers", whole=True) if workers is not None else processors()
-    deadline = began + positive(max_time, "max_time") if max_time is not None else float("inf")
-    folder = Path(out) if out is not None else None
+    opening = Opening(
+        data=data, targets=targets, drop=drop, split=split, test=test, test_fraction=test_fraction,
+        val_fraction=val_fraction, methods=(chosen_method,), architectures=(chosen_architecture,),
+        encoder=encoder, statistic=statistic, seeds=seeds, epochs=epochs, batch_size=batch_size,
+        lr=lr, trainer=options, workers=workers, max_time=max_time, out=out, dry_run=dry_run,
+    )  # fmt: skip
 
     from polytask.study import setup
-    from polytask.study.carry_out import mark, refuse_other_data
     from polytask.study.fronts.carry_out import ParetoStudy, dry
     from polytask.study.fronts.plan import ParetoPlan
     from polytask.study.relations.settings import all_main
 
-    make_encoder = setup.encoder_maker(encoder)
-    entry = registry.find("architecture", chosen_architecture.name)
-    here = make_encoder is not None or plugins.here_only(entry)
-    with contextlib.ExitStack() as stack:
-        pool: Processes | Here | None = None
-        if not here:
-            used = modules("method", [chosen_method]) + modules(
-                "architecture", [chosen_architecture]
-            )
-            pool = stack.enter_context(Processes(limit, preload=(*PRELOAD, *used)))
-            if dry_run or folder is None or not (folder / "results.json").exists():
-                pool.start()  # its imports run beside our reading of the data
-        dataset = setup.open_data(data, targets=targets, drop=drop, split=split, test=test)
-        if on_data is not None:
-            on_data(dataset)
+    with opening.processes() as pool:
+        dataset = opening.read(on_data)
         check_tasks(dataset.tasks)
         dataset = all_main(dataset)
         if corner is not None:
             known_tasks(corner, dataset.tasks)
         told = made_points(chosen_method, list(dataset.tasks), points)
-        settings = Settings(
-            name=dataset.name,
-            tasks=setup.task_facts(dataset),
-            fingerprint=setup.fingerprint(dataset),
+        own = select == PREFERENCE
+        settings = opening.settings(
+            dataset,
+            setup.task_facts(dataset),
             methods=(told[0].choice,),
-            architectures=(chosen_architecture,),
-            encoder=setup.describe_encoder(encoder, dataset),
-            seeds=seeds,
-            epochs=epochs,
-            batch_size=batch_size,
-            lr=grid,
-            split=split,
-            test_fraction=test_fraction,
-            val_fraction=val_fraction,
-            select=check_select(select, dataset.tasks),
-            statistic=statistic,
-            trainer=options,
-            plugins=tuple(filter(None, [plugins.origin(entry)])),
+            select="mean_gain" if own else select,
         )
-        plan = ParetoPlan(settings, told)
-        folder = folder or Path("runs") / f"{dataset.name}-pareto"
-        if not dry_run:
-            refuse_other_data(check_folder(folder), mark(settings, dataset))
-        known = setup.check(plan, dataset, make_encoder, setup.card_of(data), finished(folder))
-        if here or not setup.storable(dataset):
-            from polytask.study.unit import run_folder
-
-            pool = Here(partial(run_folder, dataset=dataset, make_encoder=make_encoder))
-        assert pool is not None
-        if dry_run:
-            return dry(plan, dataset, pool, folder)
-        arguments = _arguments(settings, chosen_method, points, corner, data, targets, drop, test,
-                               folder)  # fmt: skip
+        plan = ParetoPlan(settings, told, own)
+        folder = opening.folder or Path("runs") / f"{dataset.name}-pareto"
+        known = opening.check(setup.check, plan, dataset, folder)
+        words = _arguments(opening, settings, chosen_method, points, corner, folder)
+        words["select"] = select
         study = ParetoStudy(
-            plan, dataset, known, folder, arguments, deadline, progress, command, reference=corner
-        )
-        with locked(folder, "a study"):
-            return study.run(pool)
+            plan, dataset, known, folder, words, opening.deadline, progress, command,
+            reference=corner,
+        )  # fmt: skip
+        return opening.run(study, pool, dry)
 
 
 def check_reference(reference: Any) -> dict[str, float] | None:
@@ -229,38 +185,24 @@ def known_tasks(reference: Mapping[str, float], tasks: Iterable[str]) -> None:
 
 
 def _arguments(
+    opening: Opening,
     settings: Settings,
     method: Choice,
     points: int,
     reference: dict[str, float] | None,
-    data: Any,
-    targets: Any,
-    drop: Sequence[str],
-    test: Any,
     out: Path,
 ) -> dict[str, Any]:
     """The resolved settings as arguments of `pareto`, for `study.yaml`."""
     from polytask.study import setup
 
-    plain = {
-        "data": setup.plain_data(data, out),
-        "method": method.plain(),
-        "points": points,
-        "reference": reference,
-        "targets": setup.plain_targets(targets, settings.tasks),
-        "drop": [str(column) for column in drop] or None,
-        "architecture": settings.architectures[0].plain(),
-        "encoder": settings.encoder.plain(),
-        "seeds": settings.seeds,
-        "epochs": settings.epochs,
-        "batch_size": settings.batch_size,
-        "lr": list(settings.lr),
-        "split": settings.split,
-        "test": str(test) if isinstance(test, str | Path) else None,
-        "test_fraction": settings.test_fraction,
-        "val_fraction": settings.val_fraction,
-        "select": settings.select,
-        "statistic": settings.statistic,
-        "out": str(out),
-    }
-    return {k: v for k, v in (plain | dict(settings.trainer)).items() if v is not None}
+    return without_none(
+        {
+            "data": setup.plain_data(opening.data, out),
+            "method": method.plain(),
+            "points": points,
+            "reference": reference,
+            **opening.columns(settings.tasks),
+            "architecture": settings.architectures[0].plain(),
+            **opening.trainings(settings, out, settings.select),
+        }
+    )

@@ -92,6 +92,18 @@ def middle(found: Sequence[Point]) -> int:
     return min(range(len(found)), key=lambda i: max(found[i].preference.values()))
 
 
+def criterion(point: Point) -> dict[str, dict[str, float]]:
+    """What a point asks for, as a rule of `polytask.training.selection` over validation losses.
+
+    Of `linear` the sum of preference times loss, which it minimises; of the others the largest of
+    preference times loss (the weighted Chebyshev distance from 0), as they go to the trade-off at
+    which these are equal. Losses are as the methods get them: those of regressions standardised,
+    and scaled no further.
+    """
+    word = "weighted_loss" if point.choice.name == "linear" else "worst_loss"
+    return {word: point.preference}
+
+
 def _told(method: Choice, one: dict[str, float], every: list[dict[str, float]]) -> Choice:
     own: dict[str, Any] = {"preference": one}
     if method.name == "linear":

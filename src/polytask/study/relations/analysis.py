@@ -11,6 +11,7 @@ from typing import Any
 
 from polytask.relationships import Affinity, Grouping
 from polytask.relationships.branches import BranchTree
+from polytask.study.ledger import left
 from polytask.study.plan import Outcomes
 from polytask.study.relations.agreement import agreement, worth
 from polytask.study.relations.arrangements import check
@@ -153,12 +154,5 @@ def _missing(plan: RelationPlan, outcomes: Outcomes) -> list[str]:
         waiting.append("the networks of the groups, which are not known before the measuring ends")
     for contender in plan.contenders(outcomes).values():
         units = plan.units(contender, outcomes)
-        searched = {u.config["lr"]: u.hash in outcomes for u in units if u.config["seed"] == 0}
-        rates = [f"{lr:g}" for lr in plan.settings.lr if not searched.get(lr)]
-        if rates:
-            waiting.append(f"{contender.id}: learning-rate search at {', '.join(rates)}")
-            continue
-        rest = [str(u.config["seed"]) for u in units if u.hash not in outcomes]
-        if rest:
-            waiting.append(f"{contender.id}: seeds {', '.join(rest)}")
+        waiting += left(contender.id, units, plan.settings.lr, outcomes)
     return waiting

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from polytask.study.plan import Outcomes, Unit
+from polytask.study.ledger import spent
+from polytask.study.plan import Outcomes
 from polytask.study.relations.measures import Measure
 from polytask.study.relations.plan import RelationPlan
 
@@ -20,9 +20,9 @@ def costs(plan: RelationPlan, outcomes: Outcomes) -> dict[str, Any]:
     networks = plan.contenders(outcomes).values()
     checking = [u for c in networks for u in plan.units(c, outcomes) if u.hash not in shown]
     return {
-        "measure": _spent(measuring, outcomes),
-        "check": _spent(checking, outcomes),
-        "probes": _spent(plan.probes(outcomes), outcomes),
+        "measure": spent(measuring, outcomes),
+        "check": spent(checking, outcomes),
+        "probes": spent(plan.probes(outcomes), outcomes),
         "planned": plan.planned(outcomes),
     }
 
@@ -38,8 +38,8 @@ def cost_of(plan: RelationPlan, measure: Measure, outcomes: Outcomes) -> dict[st
     """
     units = plan.measuring_units(measure, outcomes)
     together = {plan.together(seed).hash for seed in range(plan.seeds_measured)}
-    beyond = _spent([unit for unit in units if unit.hash not in together], outcomes)
-    recorded = _spent([unit for unit in units if unit.hash in together], outcomes)
+    beyond = spent([unit for unit in units if unit.hash not in together], outcomes)
+    recorded = spent([unit for unit in units if unit.hash in together], outcomes)
     told = plan.told(measure, outcomes)
     known = None if told is None or told.affinity is None else told.affinity.cost
     if isinstance(known, int | float):
@@ -58,12 +58,3 @@ def _ordinary(plan: RelationPlan, outcomes: Outcomes) -> float | None:
         if ended and "error" not in ended:
             return float(ended.get("seconds", 0.0)) or None
     return None
-
-
-def _spent(units: Iterable[Unit], outcomes: Outcomes) -> dict[str, Any]:
-    """Runs that have ended, each once, and their seconds."""
-    ended = {unit.hash: outcomes[unit.hash] for unit in units if unit.hash in outcomes}
-    return {
-        "runs": len(ended),
-        "seconds": sum(float(outcome.get("seconds", 0.0)) for outcome in ended.values()),
-    }

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from polytask.errors import UserError
 from polytask.relationships import Affinity, Grouping, group_tasks
 from polytask.relationships.branches import BranchTree, branch_tree
+from polytask.study.ledger import waiting
 from polytask.study.plan import Contender, Outcomes, Unit
 from polytask.study.relations.budget import priced_networks, prices
 from polytask.study.relations.groups import (
@@ -138,9 +139,7 @@ class RelationPlan(Trainings):
     def startable(self, outcomes: Outcomes) -> list[Unit]:
         """Runs that could start now and have not ended: measuring first, then seed by seed."""
         rest = [u for c in self.contenders(outcomes).values() for u in self.units(c, outcomes)]
-        rest.sort(key=lambda unit: int(unit.config["seed"]))
-        units = {unit.hash: unit for unit in [*self.measuring(outcomes), *rest]}
-        return [unit for key, unit in units.items() if key not in outcomes]
+        return waiting(self.measuring(outcomes), rest, outcomes)
 
     def probes(self, outcomes: Outcomes) -> list[Unit]:
         """The cost probes that are known by now: of the check's networks, and of a budget."""

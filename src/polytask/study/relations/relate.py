@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polytask import plugins, registry
-from polytask.files import locked
+from polytask import registry
 from polytask.report.words import listing
-from polytask.study.comparison import modules, processors
-from polytask.study.executor import PRELOAD, Here, Processes
-from polytask.study.folder import finished
+from polytask.study.opening import Opening, whole_numbers, without_none
 from polytask.study.relations.budget import NETWORKS, check_budget, networks_at_most
 from polytask.study.relations.settings import (
     AUTO,
@@ -31,16 +25,7 @@ from polytask.study.relations.settings import (
 )
 from polytask.study.result import StudyResult
 from polytask.study.selection.settings import choose_one
-from polytask.study.settings import (
-    DEFAULT_RATES,
-    Choice,
-    Settings,
-    check_folder,
-    check_tasks,
-    check_trainer_options,
-    positive,
-    rates,
-)
+from polytask.study.settings import DEFAULT_RATES, Choice, check_tasks, check_trainer_options
 
 if TYPE_CHECKING:
     from polytask.data import Dataset
@@ -155,7 +140,6 @@ def relate(
     * (len(lr) + seeds - 1) trainings for T tasks. `dry_run` says the number and the time.
 
     """
-    began = time.monotonic()
     # Words first: they cost milliseconds, and a typing error should not wait for the data.
     chosen_method = no_main_task(choose_one("method", method))
     chosen_architecture = choose_one("architecture", architecture)
@@ -167,58 +151,28 @@ def relate(
     worth, drawn = check_alone(alone), check_randoms(randoms)
     spend = check_budget(budget, budget_in)
     options = check_trainer_options(trainer, relate.__kwdefaults__ or (), "relate")
-    whole = {"seeds": seeds, "epochs": epochs, "batch_size": batch_size}
-    whole |= {} if max_groups is None else {"max_groups": max_groups}
-    for word, value in whole.items():
-        positive(value, word, whole=True)
-    grid = rates(lr)
-    limit = positive(workers, "workers", whole=True) if workers is not None else processors()
-    deadline = began + positive(max_time, "max_time") if max_time is not None else float("inf")
-    folder = Path(out) if out is not None else None
+    whole_numbers(seeds=seeds, epochs=epochs, batch_size=batch_size)
+    if max_groups is not None:
+        whole_numbers(max_groups=max_groups)
+    opening = Opening(
+        data=data, targets=targets, drop=drop, split=split, test=test, test_fraction=test_fraction,
+        val_fraction=val_fraction, methods=(chosen_method,), architectures=(chosen_architecture,),
+        encoder=encoder, statistic=statistic, seeds=seeds, epochs=epochs, batch_size=batch_size,
+        lr=lr, trainer=options, workers=workers, max_time=max_time, out=out, dry_run=dry_run,
+    )  # fmt: skip
 
     from polytask.study import setup as common
-    from polytask.study.carry_out import mark, refuse_other_data
     from polytask.study.relations import setup
     from polytask.study.relations.carry_out import RelationStudy, dry
     from polytask.study.relations.plan import RelationPlan
 
-    make_encoder = common.encoder_maker(encoder)
-    entry = registry.find("architecture", chosen_architecture.name)
-    here = make_encoder is not None or plugins.here_only(entry)
-    with contextlib.ExitStack() as stack:
-        pool: Processes | Here | None = None
-        if not here:
-            used = modules("method", [chosen_method]) + modules(
-                "architecture", [chosen_architecture]
-            )
-            pool = stack.enter_context(Processes(limit, preload=(*PRELOAD, *used)))
-            if dry_run or folder is None or not (folder / "results.json").exists():
-                pool.start()  # its imports run beside our reading of the data
-        dataset = common.open_data(data, targets=targets, drop=drop, split=split, test=test)
-        if on_data is not None:
-            on_data(dataset)
+    with opening.processes() as pool:
+        dataset = opening.read(on_data)
         check_tasks(dataset.tasks)
         helping = [name for name, task in dataset.tasks.items() if task.role != "main"]
         dataset = all_main(dataset)
         relation = Relation(
-            Settings(
-                name=dataset.name,
-                tasks=common.task_facts(dataset),
-                fingerprint=common.fingerprint(dataset),
-                methods=(chosen_method,),
-                architectures=(chosen_architecture,),
-                encoder=common.describe_encoder(encoder, dataset),
-                seeds=seeds,
-                epochs=epochs,
-                batch_size=batch_size,
-                lr=grid,
-                split=split,
-                test_fraction=test_fraction,
-                val_fraction=val_fraction,
-                statistic=statistic,
-                trainer=options,
-                plugins=tuple(filter(None, [plugins.origin(entry)])),
-            ),
+            opening.settings(dataset, common.task_facts(dataset)),
             estimators=chosen,
             max_groups=networks_at_most(max_groups, spend, budget_in, len(dataset.tasks)),
             alone=worth,
@@ -229,71 +183,44 @@ def relate(
             budget_in=budget_in,
         )
         plan = RelationPlan(relation, None if given is None else ordered(given, dataset.tasks))
-        folder = folder or Path("runs") / f"{dataset.name}-relate"
-        if not dry_run:
-            refuse_other_data(check_folder(folder), mark(plan.settings, dataset))
-        known = setup.check(plan, dataset, make_encoder, common.card_of(data), finished(folder))
+        folder = opening.folder or Path("runs") / f"{dataset.name}-relate"
+        known = opening.check(setup.check, plan, dataset, folder)
         if helping:
             known["dataset"]["notes"].append(
                 f"{listing(helping)}: auxiliary in the data, judged like the others here"
             )
-        if here or not common.storable(dataset):
-            from polytask.study.unit import run_folder
-
-            pool = Here(partial(run_folder, dataset=dataset, make_encoder=make_encoder))
-        assert pool is not None
-        if dry_run:
-            return dry(plan, dataset, pool, folder)
-        arguments = _arguments(relation, data, affinity, targets, drop, test, folder)
-        study = RelationStudy(plan, dataset, known, folder, arguments, deadline, progress, command)
-        with locked(folder, "a study"):
-            return study.run(pool)
+        words = _arguments(opening, relation, affinity, folder)
+        study = RelationStudy(
+            plan, dataset, known, folder, words, opening.deadline, progress, command
+        )
+        return opening.run(study, pool, dry)
 
 
-def _arguments(
-    relation: Relation,
-    data: Any,
-    affinity: Any,
-    targets: Any,
-    drop: Sequence[str],
-    test: Any,
-    out: Path,
-) -> dict[str, Any]:
+def _arguments(opening: Opening, relation: Relation, affinity: Any, out: Path) -> dict[str, Any]:
     """The resolved settings as arguments of `relate`, for `study.yaml`."""
     from polytask.study import setup
     from polytask.study.relations.carry_out import FOLDER
     from polytask.study.relations.measures import GIVEN
 
-    s = relation.study
     given = None
     if affinity is not None:
         named = isinstance(affinity, str | Path)
         given = str(affinity) if named else str(out / FOLDER / f"{GIVEN}.json")
-    plain = {
-        "data": setup.plain_data(data, out),
-        "max_groups": relation.max_groups,
-        "estimators": None if given else [choice.plain() for choice in relation.estimators],
-        "affinity": given,
-        "alone": NEVER if relation.alone is None else relation.alone,
-        "check": relation.check,
-        "randoms": relation.randoms,
-        "budget": relation.budget,
-        "budget_in": None if relation.budget is None else relation.budget_in,
-        "branches": relation.branches,
-        "method": relation.method.plain(),
-        "architecture": relation.architecture.plain(),
-        "targets": setup.plain_targets(targets, s.tasks),
-        "drop": [str(column) for column in drop] or None,
-        "encoder": s.encoder.plain(),
-        "seeds": s.seeds,
-        "epochs": s.epochs,
-        "batch_size": s.batch_size,
-        "lr": list(s.lr),
-        "split": s.split,
-        "test": str(test) if isinstance(test, str | Path) else None,
-        "test_fraction": s.test_fraction,
-        "val_fraction": s.val_fraction,
-        "statistic": s.statistic,
-        "out": str(out),
-    }
-    return {k: v for k, v in (plain | dict(s.trainer)).items() if v is not None}
+    return without_none(
+        {
+            "data": setup.plain_data(opening.data, out),
+            "max_groups": relation.max_groups,
+            "estimators": None if given else [choice.plain() for choice in relation.estimators],
+            "affinity": given,
+            "alone": NEVER if relation.alone is None else relation.alone,
+            "check": relation.check,
+            "randoms": relation.randoms,
+            "budget": relation.budget,
+            "budget_in": None if relation.budget is None else relation.budget_in,
+            "branches": relation.branches,
+            "method": relation.method.plain(),
+            "architecture": relation.architecture.plain(),
+            **opening.columns(relation.study.tasks),
+            **opening.trainings(relation.study, out),
+        }
+    )

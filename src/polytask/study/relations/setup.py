@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from polytask.data import Dataset
 from polytask.study.facts import check_splits, facts
+from polytask.study.rehearsal import try_out
 from polytask.study.relations.plan import RelationPlan
 from polytask.training import build_method
 
@@ -23,12 +24,9 @@ def check(
 ) -> dict[str, Any]:
     """Everything that can be wrong without training: splits, tasks, network, method, options.
 
-    The network of all tasks is rehearsed for one step; those of fewer are like it. One whose cost
-    has been measured (its hash is in `ended`) is known to work. The estimators see the data.
-    Returns the facts of the data for the analysis. Raises `UserError`.
+    The network of all tasks is rehearsed for one step; those of fewer are like it. The
+    estimators see the data. Returns the facts of the data for the analysis. Raises `UserError`.
     """
-    from polytask.study.unit import build, make_trainer, prepare, rehearse
-
     s = plan.settings
     splits = check_splits(dataset, s.seeds, s.split, s.test_fraction, s.val_fraction)
     for measure in plan.measures:
@@ -36,9 +34,5 @@ def check(
     probe = plan.probe(plan.everyone)
     chosen = probe.config["method"]
     build_method(chosen["name"], dataset.tasks, **chosen["arguments"])
-    if probe.hash not in ended:
-        prepared = prepare(probe.config, dataset)
-        model = build(probe.config, prepared, make_encoder)
-        make_trainer(probe.config, prepared, model, select=s.select)
-        rehearse(probe.config, prepared, model)
+    try_out(probe, dataset, make_encoder, s.select, ended)
     return facts(dataset, splits, card)

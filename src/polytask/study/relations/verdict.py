@@ -7,6 +7,7 @@ from typing import Any
 
 from polytask.report.numbers import bracket, duration, p_value, plural, signed
 from polytask.report.words import MOST_NAMED
+from polytask.study.coverage import coverage
 from polytask.study.relations.budget import NETWORKS
 from polytask.study.relations.groups import ALL_IN_ONE, ALONE, RANDOM
 from polytask.study.statistics import VERDICT_SEEDS
@@ -27,6 +28,9 @@ BETTER = {
     "no evidence": "is not told from",
     "undefined": "cannot be compared yet with",
 }
+SEEN = (
+    "Affinities were measured on seed 0, of whose training rows some are test rows of other seeds."
+)
 
 
 def verdict(results: Results) -> dict[str, Any]:
@@ -158,21 +162,7 @@ def _confidence(results: Results) -> str:
             "Δm: mean over the tasks of the gain on test over the task alone, in percent, positive "
             f"= better; a task is judged in the network that serves it. {plural(seeds, 'seed')}."
         )
-        if seeds < 2:
-            said.append("One seed gives no interval.")
-        elif results["interval"]["test_redrawn"]:
-            said.append(
-                "Every seed draws its own split; 95 % paired t-intervals with the correction of "
-                "Nadeau and Bengio for overlapping splits. Affinities were measured on seed 0, of "
-                "whose training rows some are test rows of other seeds."
-            )
-        else:
-            said.append(
-                "The test set is the same for all seeds: 95 % paired t-intervals cover initial "
-                "weights and order of batches, not the choice of test rows."
-            )
-        if seeds < VERDICT_SEEDS:
-            said.append(f"Fewer than {VERDICT_SEEDS} seeds: leanings only.")
+        said += coverage(seeds, results["interval"]["test_redrawn"], SEEN)
     if not results["complete"]:
         said.append("The study is not complete.")
     return " ".join([*said, *results["remarks"]])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from polytask.study.ledger import left
 from polytask.study.plan import Contender, Outcomes
 from polytask.study.selection.costs import costs
 from polytask.study.selection.effects import Effects, Entry, against, choose, effects, judge
@@ -129,13 +130,6 @@ def _missing(plan: SelectionPlan, outcomes: Outcomes) -> list[str]:
     if plan.finalists(outcomes) is None:
         waiting.append("the sets of the finalists, who are not known before the screen has ended")
     for contender in plan.contenders(outcomes).values():
-        searched = [plan.unit(contender, lr, 0) for lr in plan.settings.lr]
-        rates = [f"{u.config['lr']:g}" for u in searched if u.hash not in outcomes]
-        if rates:
-            waiting.append(f"{contender.id}: learning-rate search at {', '.join(rates)}")
-            continue
-        rest = [u for u in plan.units(contender, outcomes) if u.hash not in outcomes]
-        if rest:
-            seeds = ", ".join(str(u.config["seed"]) for u in rest)
-            waiting.append(f"{contender.id}: seeds {seeds}")
+        units = plan.units(contender, outcomes)
+        waiting += left(contender.id, units, plan.settings.lr, outcomes)
     return waiting

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from polytask import registry
+from polytask.study.ledger import waiting
 from polytask.study.plan import (
     Contender,
     Outcomes,
@@ -169,9 +170,7 @@ class SelectionPlan:
         """Runs that could start now and have not ended: the screen first, then seed by seed."""
         known = self.contenders(outcomes).values()
         rest = [unit for c in known for unit in self.units(c, outcomes)]
-        rest.sort(key=lambda unit: int(unit.config["seed"]))
-        units = {unit.hash: unit for unit in [*self.screening(), *rest]}
-        return [unit for key, unit in units.items() if key not in outcomes]
+        return waiting(self.screening(), rest, outcomes)
 
     def chosen_lr(self, contender: Contender, outcomes: Outcomes) -> float | None:
         """The rate with the best validation score of the main task on seed 0.

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polytask import plugins, registry
-from polytask.files import locked
-from polytask.study.comparison import modules, processors
-from polytask.study.executor import PRELOAD, Here, Processes
-from polytask.study.folder import finished
+from polytask.study.opening import Opening, whole_numbers, without_none
 from polytask.study.plan import slug
 from polytask.study.result import StudyResult
 from polytask.study.selection.settings import (
@@ -24,15 +17,7 @@ from polytask.study.selection.settings import (
     known_main,
     with_roles,
 )
-from polytask.study.settings import (
-    DEFAULT_RATES,
-    Settings,
-    check_folder,
-    check_trainer_options,
-    choose_auxiliary,
-    positive,
-    rates,
-)
+from polytask.study.settings import DEFAULT_RATES, check_trainer_options, choose_auxiliary
 
 if TYPE_CHECKING:
     from polytask.data import Dataset
@@ -139,7 +124,6 @@ def select_auxiliaries(
     coincide (f < 3, or f = c). `dry_run` says the number and the time.
 
     """
-    began = time.monotonic()
     # Words first: they cost milliseconds, and a typing error should not wait for the data.
     chosen_method, chosen_architecture = (
         choose_one("method", method),
@@ -148,36 +132,24 @@ def select_auxiliaries(
     constructed = choose_auxiliary(auxiliary)
     words = select_auxiliaries.__kwdefaults__ or ()
     options = check_trainer_options(trainer, words, "select_auxiliaries")
-    whole = {"seeds": seeds, "epochs": epochs, "batch_size": batch_size}
-    for word, value in (whole | ({} if rounds is None else {"rounds": rounds})).items():
-        positive(value, word, whole=True)
-    grid = rates(lr)
-    limit = positive(workers, "workers", whole=True) if workers is not None else processors()
-    deadline = began + positive(max_time, "max_time") if max_time is not None else float("inf")
-    folder = Path(out) if out is not None else None
+    whole_numbers(seeds=seeds, epochs=epochs, batch_size=batch_size)
+    if rounds is not None:
+        whole_numbers(rounds=rounds)
+    opening = Opening(
+        data=data, targets=targets, drop=drop, split=split, test=test, test_fraction=test_fraction,
+        val_fraction=val_fraction, methods=(chosen_method,), architectures=(chosen_architecture,),
+        encoder=encoder, statistic=statistic, seeds=seeds, epochs=epochs, batch_size=batch_size,
+        lr=lr, trainer=options, workers=workers, max_time=max_time, out=out, dry_run=dry_run,
+    )  # fmt: skip
     last = check_finalists(finalists)
 
     from polytask.study import setup as common
-    from polytask.study.carry_out import mark, refuse_other_data
     from polytask.study.selection import setup
     from polytask.study.selection.carry_out import SelectionStudy, dry
     from polytask.study.selection.plan import SelectionPlan
 
-    make_encoder = common.encoder_maker(encoder)
-    entry = registry.find("architecture", chosen_architecture.name)
-    here = make_encoder is not None or plugins.here_only(entry)
-    with contextlib.ExitStack() as stack:
-        pool: Processes | Here | None = None
-        if not here:
-            used = modules("method", [chosen_method]) + modules(
-                "architecture", [chosen_architecture]
-            )
-            pool = stack.enter_context(Processes(limit, preload=(*PRELOAD, *used)))
-            if dry_run or folder is None or not (folder / "results.json").exists():
-                pool.start()  # its imports run beside our reading of the data
-        dataset = common.open_data(data, targets=targets, drop=drop, split=split, test=test)
-        if on_data is not None:
-            on_data(dataset)
+    with opening.processes() as pool:
+        dataset = opening.read(on_data)
         known_main(main, dataset.tasks)
         facts = common.task_facts(dataset, constructed)
         made = [name for name, fact in facts.items() if fact.get("constructed")]
@@ -185,85 +157,43 @@ def select_auxiliaries(
         recipes = setup.read_recipes(constructed, dataset)
         dataset = with_roles(dataset, main, helpers)
         facts |= common.task_facts(dataset)
+        tasks = {name: facts[name] for name in (main, *helpers)}
         selection = Selection(
-            Settings(
-                name=dataset.name,
-                tasks={name: facts[name] for name in (main, *helpers)},
-                fingerprint=common.fingerprint(dataset),
-                methods=(chosen_method,),
-                architectures=(chosen_architecture,),
-                encoder=common.describe_encoder(encoder, dataset),
-                seeds=seeds,
-                epochs=epochs,
-                batch_size=batch_size,
-                lr=grid,
-                split=split,
-                test_fraction=test_fraction,
-                val_fraction=val_fraction,
-                select=f"main:{main}",
-                statistic=statistic,
-                auxiliary=constructed,
-                trainer=options,
-                plugins=tuple(filter(None, [plugins.origin(entry)])),
-            ),
+            opening.settings(dataset, tasks, select=f"main:{main}", auxiliary=constructed),
             main=main,
             finalists=last,
             rounds=rounds,
             recipes=recipes,
         )
         plan = SelectionPlan(selection)
-        folder = folder or Path("runs") / f"{dataset.name}-{slug(main)}"
-        if not dry_run:
-            refuse_other_data(check_folder(folder), mark(plan.settings, dataset))
-        known = setup.check(plan, dataset, make_encoder, common.card_of(data), finished(folder))
-        if here or not common.storable(dataset):
-            from polytask.study.unit import run_folder
-
-            pool = Here(partial(run_folder, dataset=dataset, make_encoder=make_encoder))
-        assert pool is not None
-        if dry_run:
-            return dry(plan, dataset, pool, folder)
-        arguments = _arguments(selection, data, candidates, targets, drop, test, folder)
-        study = SelectionStudy(plan, dataset, known, folder, arguments, deadline, progress, command)
-        with locked(folder, "a study"):
-            return study.run(pool)
+        folder = opening.folder or Path("runs") / f"{dataset.name}-{slug(main)}"
+        known = opening.check(setup.check, plan, dataset, folder)
+        resolved = _arguments(opening, selection, candidates, folder)
+        study = SelectionStudy(
+            plan, dataset, known, folder, resolved, opening.deadline, progress, command
+        )
+        return opening.run(study, pool, dry)
 
 
 def _arguments(
-    selection: Selection,
-    data: Any,
-    candidates: Sequence[str] | str | None,
-    targets: Any,
-    drop: Sequence[str],
-    test: Any,
-    out: Path,
+    opening: Opening, selection: Selection, candidates: Sequence[str] | str | None, out: Path
 ) -> dict[str, Any]:
     """The resolved settings as arguments of `select_auxiliaries`, for `study.yaml`."""
     from polytask.study import setup
 
     s = selection.study
     own = {name: {**fact, "role": "main"} for name, fact in s.tasks.items()}
-    plain = {
-        "data": setup.plain_data(data, out),
-        "main": selection.main,
-        "candidates": None if candidates is None else list(selection.candidates),
-        "auxiliary": [choice.plain() for choice in s.auxiliary] or None,
-        "targets": setup.plain_targets(targets, own),
-        "drop": [str(column) for column in drop] or None,
-        "finalists": selection.finalists,
-        "rounds": selection.rounds,
-        "method": selection.method.plain(),
-        "architecture": selection.architecture.plain(),
-        "encoder": s.encoder.plain(),
-        "seeds": s.seeds,
-        "epochs": s.epochs,
-        "batch_size": s.batch_size,
-        "lr": list(s.lr),
-        "split": s.split,
-        "test": str(test) if isinstance(test, str | Path) else None,
-        "test_fraction": s.test_fraction,
-        "val_fraction": s.val_fraction,
-        "statistic": s.statistic,
-        "out": str(out),
-    }
-    return {k: v for k, v in (plain | dict(s.trainer)).items() if v is not None}
+    return without_none(
+        {
+            "data": setup.plain_data(opening.data, out),
+            "main": selection.main,
+            "candidates": None if candidates is None else list(selection.candidates),
+            "auxiliary": [choice.plain() for choice in s.auxiliary] or None,
+            **opening.columns(own),
+            "finalists": selection.finalists,
+            "rounds": selection.rounds,
+            "method": selection.method.plain(),
+            "architecture": selection.architecture.plain(),
+            **opening.trainings(s, out),
+        }
+    )

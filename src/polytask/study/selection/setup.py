@@ -9,6 +9,7 @@ from polytask.auxiliary import label_statistics
 from polytask.data import Dataset
 from polytask.study.facts import Splits, check_splits, facts
 from polytask.study.helpers import check_helpers, helper_tasks, with_helpers
+from polytask.study.rehearsal import try_out
 from polytask.study.selection.plan import SelectionPlan
 from polytask.study.selection.settings import Recipe
 from polytask.study.settings import Choice
@@ -39,16 +40,9 @@ def check(
     cost has been measured (its hash is in `ended`) is known to work. Returns the facts of the data
     for the analysis. Raises `UserError`.
     """
-    from polytask.study.unit import build, make_trainer, prepare, rehearse
-
     s = plan.settings
     splits = check_splits(dataset, s.seeds, s.split, s.test_fraction, s.val_fraction)
-    probe = plan.probe(plan.everyone)
-    if probe.hash not in ended:
-        prepared = prepare(probe.config, dataset)
-        model = build(probe.config, prepared, make_encoder)
-        make_trainer(probe.config, prepared, model, select=s.select)
-        rehearse(probe.config, prepared, model)
+    try_out(plan.probe(plan.everyone), dataset, make_encoder, s.select, ended)
     found = facts(dataset, splits, card)
     if s.auxiliary:
         made, factor = check_helpers(s, dataset, splits)

@@ -7,6 +7,7 @@ from typing import Any
 
 from polytask.report.numbers import duration, fixed, p_value, plural, ratio, signed
 from polytask.report.words import listing, several
+from polytask.study.coverage import coverage
 from polytask.study.folder import number
 from polytask.study.statistics import VERDICT_SEEDS, mean_defined
 
@@ -29,6 +30,7 @@ BESIDE = {
     "no evidence": "beside the other finalists there is no evidence of a difference",
     "undefined": "beside the other finalists nothing can be said yet",
 }
+SEEN = "The screen saw seed 0 only, of whose training rows some are test rows of other seeds."
 
 
 def verdict(results: Results) -> dict[str, Any]:
@@ -208,21 +210,7 @@ def _confidence(results: Results, chosen: Entry) -> str:
         f"Positive = better; in percent of the mean score of {main} alone. "
         f"{plural(seeds, 'paired seed')}."
     ]
-    if seeds < 2:
-        said.append("One seed gives no interval.")
-    elif results["interval"]["test_redrawn"]:
-        said.append(
-            "Every seed draws its own split; 95 % paired t-intervals with the correction of "
-            "Nadeau and Bengio for overlapping splits. The screen saw seed 0 only, of whose "
-            "training rows some are test rows of other seeds."
-        )
-    else:
-        said.append(
-            "The test set is the same for all seeds: 95 % paired t-intervals cover initial weights "
-            "and order of batches, not the choice of test rows."
-        )
-    if seeds < VERDICT_SEEDS:
-        said.append(f"Fewer than {VERDICT_SEEDS} seeds: leanings only.")
+    said += coverage(seeds, results["interval"]["test_redrawn"], SEEN)
     if not results["complete"]:
         said.append("The study is not complete.")
     return " ".join([*said, *_on_validation(results, ours), *results["remarks"]])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from polytask.study.relations.plan import RelationPlan
 
 STARTS = ("zero", "trained")
+DERIVATIVES = ("differences", "forward")
 
 
 class ProjectedGradients(Estimator):
@@ -32,9 +33,9 @@ class ProjectedGradients(Estimator):
 
     Validation rows chose the network's epoch and judge the groups; the test rows are not read.
 
-    Cost: the training of all tasks, and for each seed directions + head_directions forward passes
-    with derivatives (about two plain ones) over up to 2 `rows` rows, whatever the number of tasks,
-    and a small optimisation for every group and task. With several seeds measured, affinities are
+    Cost: the training of all tasks, and for each seed directions + head_directions + 1 forward
+    passes over up to `rows` rows of both parts, whatever the number of tasks; and a small
+    optimisation for every group and task. With several seeds measured, affinities are
     means over networks; the standard error is that of the mean over groups or, from three networks
     on, over networks, whichever is larger.
 
@@ -43,7 +44,10 @@ class ProjectedGradients(Estimator):
             code) or 'trained' (it begins at the network's outputs, as in the paper).
         directions: random directions of the shared parameters.
         head_directions: of the parameters that a task has for itself.
+        derivatives: 'differences' (of two forward passes) or 'forward' (exact, at two to four times
+            the cost).
         rows: most training rows and validation rows that are read.
+        items: most labelled items of a task that are kept of either; of dense tasks, places.
         subsets: how many groups; by default as many as `cover` takes.
         size: tasks of a group; by default a quarter of them, at least 3.
         cover: groups that every pair is to be in, as far as there are so many; a pair in fewer is
@@ -67,7 +71,9 @@ class ProjectedGradients(Estimator):
         start: Literal["zero", "trained"] = "zero",
         directions: int = 100,
         head_directions: int = 0,
+        derivatives: Literal["differences", "forward"] = "differences",
         rows: int = 1000,
+        items: int = 2000,
         subsets: int | None = None,
         size: int | None = None,
         cover: int = 3,
@@ -79,10 +85,13 @@ class ProjectedGradients(Estimator):
             raise unknown("aggregate of projected_gradients", aggregate, WAYS)
         if start not in STARTS:
             raise unknown("start of projected_gradients", start, STARTS)
+        if derivatives not in DERIVATIVES:
+            raise unknown("derivatives of projected_gradients", derivatives, DERIVATIVES)
         for word, value, least in (
             ("directions", directions, 1),
             ("head_directions", head_directions, 0),
             ("rows", rows, 1),
+            ("items", items, 1),
             ("subsets", 1 if subsets is None else subsets, 1),
             ("size", 2 if size is None else size, 2),
             ("cover", cover, 1),
@@ -103,7 +112,9 @@ class ProjectedGradients(Estimator):
             "start": start,
             "directions": directions,
             "head_directions": head_directions,
+            "derivatives": derivatives,
             "rows": rows,
+            "items": items,
             "subsets": subsets,
             "size": size,
             "cover": cover,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from polytask.study.unit import EncoderMaker
 from polytask.training import projected_gradient_affinity
 from polytask.training._rows import judging_rows
 
+VALUES = 2**19
+"""Most numbers that a network answers for one batch: what lies in a processor's cache is computed
+in half the time."""
 ALL = "all"
 """The key of the network of all tasks in a run's "networks"."""
 
@@ -30,7 +34,9 @@ def surrogate(
     """
     network = trained(config["networks"][ALL], dataset, folder, make_encoder)
     tasks, seed = network.prepared.tasks, config["seed"]
-    size = judging_rows(tasks, config["batch_size"])
+    values = sum(task.output_size * math.prod(task.places) for task in tasks.values())
+    least = config["batch_size"]
+    size = max(least, min(judging_rows(tasks, least), VALUES // values))
     train, val = (
         network.prepared.batches(part, size, shuffle=True, seed=seed) for part in ("train", "val")
     )
