@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from polytask.errors import UserError
 from polytask.metrics import Undefined
 from polytask.tasks import Task
-from polytask.training import make_rule
+from polytask.training import Trainer, make_rule
 from polytask.training._rules import Scores
 from polytask.training._scores import reference_scores
 from polytask.training.checkpoints import Keeper, Selector
@@ -228,3 +228,91 @@ def test_keeper_holds_no_more_than_is_needed(tmp_path) -> None:
             assert len(list(keeper.folder.iterdir())) == 2
         keeper.close()
     assert not (tmp_path / "candidates").exists()
+
+
+WEIGHTS = {"error": 0.25, "helper": 0.75}
+
+
+def losses(*rows: tuple) -> list[Scores]:
+    """Scores of epochs 1, 2, ... from losses (error, area, helper), with metrics that disagree."""
+    names = ("error", "area", "helper")
+    return [
+        Scores(i + 1, dict.fromkeys(names, float(i)), dict(zip(names, row, strict=True)))
+        for i, row in enumerate(rows)
+    ]
+
+
+def test_weighted_and_worst_losses_in_closed_form() -> None:
+    seen = losses((4.0, 99.0, 0.4), (1.0, 0.0, 0.8), (2.0, 5.0, 0.5))
+    total = make_rule({"weighted_loss": WEIGHTS}, TASKS, {})
+    assert total.values(seen) == pytest.approx([-1.3, -0.85, -0.875])
+    assert (total.best(seen), total.word) == (2, "weighted_loss")
+    worst = make_rule({"worst_loss": WEIGHTS}, TASKS, {})
+    assert worst.values(seen) == pytest.approx([-1.0, -0.6, -0.5])
+    assert (worst.best(seen), worst.word) == (3, "worst_loss")
+    # Weights count by their proportions alone.
+    twice = make_rule({"worst_loss": {t: 2 * w for t, w in WEIGHTS.items()}}, TASKS, {})
+    assert twice.values(seen) == pytest.approx([2 * v for v in worst.values(seen)])
+
+
+def test_opposite_preferences_choose_other_epochs() -> None:
+    """One task gets better while the other gets worse."""
+    seen = losses(*((1.0 - 0.09 * i, 0.0, 0.1 + 0.09 * i) for i in range(10)))
+    for kind in ("weighted_loss", "worst_loss"):
+        chosen = [
+            make_rule({kind: {"error": w, "helper": 1 - w}}, TASKS, {}).best(seen)
+            for w in (0.9, 0.1)
+        ]
+        assert chosen[0] > chosen[1]
+
+
+def test_a_preference_leaves_out_what_is_undefined_and_says_so() -> None:
+    rule = make_rule({"worst_loss": WEIGHTS}, TASKS, {})
+    seen = losses((GONE, 1.0, 2.0), (GONE, 1.0, GONE), (1.0, 1.0, float("nan")))
+    values = rule.values(seen)
+    assert values[0] == pytest.approx(-1.5)
+    assert isinstance(values[1], Undefined)
+    assert values[2] == pytest.approx(-0.25)
+    assert any("the loss is undefined" in remark for remark in rule.remarks(seen[0]))
+    assert "nothing to choose by" in str(rule.nothing(seen[1]))
+
+
+@pytest.mark.parametrize(
+    ("select", "message"),
+    [
+        ({"best_loss": WEIGHTS}, "selection rule with weights 'best_loss'"),
+        ({"worst_loss": {}}, "expected one rule with weights by task"),
+        ({"worst_loss": 0.3}, "expected one rule with weights by task"),
+        ({"worst_loss": WEIGHTS, "weighted_loss": WEIGHTS}, "expected one rule"),
+        ({}, "expected one rule"),
+        ({"worst_loss": {"eror": 1.0}}, "did you mean 'error'"),
+        ({"worst_loss": {"error": 0.0}}, "weight of 'error' must be a number above 0"),
+        ({"weighted_loss": {"error": float("inf")}}, "must be a number above 0"),
+        ({"weighted_loss": {"error": True}}, "must be a number above 0"),
+    ],
+)
+def test_rules_with_weights_that_cannot_be(select: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_rule(select, TASKS, {})  # type: ignore[arg-type]
+
+
+def test_a_training_chooses_by_its_preference(tmp_path) -> None:
+    real = diabetes()
+    weights = {"progress": 0.2, "sex": 0.8}
+
+    def fit():
+        trainer = Trainer(
+            real.model(), real.tasks, epochs=6, lr=2e-2, select={"worst_loss": weights},
+            out=tmp_path, resume="finished", progress=False, device="cpu",
+        )  # fmt: skip
+        return trainer.fit(real.batches(), real.batches("val"))
+
+    history = fit()
+    worst = [
+        max(weight * record[f"val/{name}/loss"] for name, weight in weights.items())
+        for record in history.epochs
+    ]
+    assert history.best_epoch == 1 + worst.index(min(worst))
+    assert history.series("select/worst_loss") == pytest.approx([-value for value in worst])
+    assert "worst_loss:" in (tmp_path / "config.yaml").read_text()
+    assert fit().taken_up.startswith("already trained")

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from polytask.training.distillation import Distillation
     from polytask.training.history import History
     from polytask.training.method import build_method
+    from polytask.training.popart import PopArt
     from polytask.training.representation import represent
     from polytask.training.selection import Rule, make_rule
+    from polytask.training.self_paced import SelfPaced
     from polytask.training.stop_and_go import StopAndGo
     from polytask.training.stop_tasks import TaskEarlyStopping
     from polytask.training.surrogate import projected_gradient_affinity
@@ -30,7 +32,9 @@ __all__ = [
     "ConflictRecorder",
     "Distillation",
     "History",
+    "PopArt",
     "Rule",
+    "SelfPaced",
     "StopAndGo",
     "TaskBandit",
     "TaskEarlyStopping",
@@ -48,7 +52,9 @@ _HOME = {
     "ConflictRecorder": "conflict",
     "Distillation": "distillation",
     "History": "history",
+    "PopArt": "popart",
     "Rule": "selection",
+    "SelfPaced": "self_paced",
     "StopAndGo": "stop_and_go",
     "TaskBandit": "task_bandit",
     "TaskEarlyStopping": "stop_tasks",

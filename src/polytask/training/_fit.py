@@ -22,6 +22,7 @@ from polytask.training._interrupt import Interrupt
 from polytask.training._loop import LoopState, Stepper, Totals
 from polytask.training._optim import make_optimizer, make_scheduler
 from polytask.training._random import set_random_state
+from polytask.training._rescaling import Rescaling
 from polytask.training._resume import Saver, restore
 from polytask.training._rules import Newest, Rule, Score, Scores
 from polytask.training._scale_watch import ScaleWatch, scale_remarks
@@ -61,6 +62,7 @@ class Fit:
         self.callbacks = Callbacks([*callbacks, *feeds(trainer, train, val), ScaleWatch()])
         self.state = LoopState()
         self.teaching = self._teaching()
+        self.rescaling = self._rescaling()
         self.mark: dict[str, Any] = {}
         self.interrupt = Interrupt(wanted=False)
         self.kept: dict[str, Weights] = {}
@@ -85,7 +87,7 @@ class Fit:
         A training that has ended before, and is asked for as such, is only read.
         """
         trainer = self.trainer
-        with self._alone(), trainer.pauses.kept(), self._taught():
+        with self._alone(), trainer.pauses.kept(), self._taught(), self._rescaled():
             saved = None
             if self.saver is not None:
                 who = identity(trainer, self.train, self.val)
@@ -141,6 +143,28 @@ class Fit:
         finally:
             self.trainer.forward.teaching = None
 
+    def _rescaling(self) -> Rescaling | None:
+        """Normalised targets, where the trainer has popart."""
+        if self.trainer.popart is None:
+            return None
+        rescaling = Rescaling(self, self.train)
+        self.callbacks = Callbacks([*self.callbacks, rescaling])
+        return rescaling
+
+    @contextlib.contextmanager
+    def _rescaled(self) -> Iterator[None]:
+        """Let losses be of normalised targets, until the end of the fit."""
+        if self.rescaling is None:
+            yield
+            return
+        self.trainer.forward.rescaling = self.rescaling
+        self.rescaling.begin()
+        try:
+            yield
+        finally:
+            self.rescaling.end()
+            self.trainer.forward.rescaling = None
+
     def _open_folder(self, anew: bool) -> None:
         """Write what the run is; remove what an earlier one left when it is begun anew."""
         trainer = self.trainer
@@ -153,6 +177,8 @@ class Fit:
         config = {"polytask": __version__, **trainer.config, **resolved}
         if trainer.distill is not None:
             config["distill"] = trainer.distill.describe()
+        if trainer.popart is not None:
+            config["popart"] = trainer.popart.describe()
         trainer.folder.start(config, environment(trainer.device), anew=anew)
 
     def _read_finished(self) -> bool:
@@ -274,6 +300,8 @@ class Fit:
             "skipped": state.skipped,
             **totals.record(trainer.tasks),
         }
+        if self.rescaling is not None:
+            record |= self.rescaling.record()
         primary: dict[str, Score] = {}
         if scored is not None:
             record |= scored.flat("val")
@@ -283,7 +311,9 @@ class Fit:
             record[f"select/{selector.rule.word}"] = selector.rule.values(selector.epochs)[-1]
         needed = selector.needed()
         if state.epoch in needed:
-            self.keeper.keep(state.epoch, snapshot(trainer.model))
+            weights = snapshot(trainer.model)
+            kept = weights if self.rescaling is None else self.rescaling.folded(weights)
+            self.keeper.keep(state.epoch, kept)
         self.keeper.drop_except(needed)
         known = {n: value for n, value in primary.items() if not isinstance(value, Undefined)}
         trainer.balancer.observe(epoch=state.epoch, scores=known or None)
@@ -299,6 +329,9 @@ class Fit:
         history.chosen = {**self.selector.chosen(), "last": state.epoch}
         history.remarks = [*self.selector.remarks, *mixing_remarks(trainer, self.train)]
         history.remarks += scale_remarks(self.callbacks)
+        if self.rescaling is not None:
+            self.rescaling.end()  # the chosen weights are those of ordinary layers
+            history.remarks += self.rescaling.remarks()
         if state.skipped:
             wanted = self.stepper.required
             kind = f"label of {wanted}, the main task," if wanted else "label"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from polytask.tasks import LossResult, Task
 from polytask.training._precision import Precision, to_float32
 
 if TYPE_CHECKING:
-    from polytask.training._teaching import Teaching
+    from polytask.training._rescaling import Rescaling
 
 Features = Tensor | list[Tensor] | None
 Batch = tuple[Any, Mapping[str, Tensor]]
@@ -46,6 +46,15 @@ class Labels:
         return task.loss(output, target)
 
 
+class Lessons(Protocol):
+    """What decides which losses a batch has: a distillation, or weights of its rows."""
+
+    def lesson(
+        self, inputs: Any, targets: Mapping[str, Tensor], tasks: Iterable[str], features: Any
+    ) -> Labels:
+        """The losses of a batch whose tasks the model has answered."""
+
+
 class Forward:
     """Calls a model under autocast and checks what comes back.
 
@@ -59,8 +68,10 @@ class Forward:
         self.tasks = tasks
         self.precision = precision
         self.with_features = "return_features" in inspect.signature(model.forward).parameters
-        self.teaching: Teaching | None = None
-        """The distillation of the running fit, if any."""
+        self.teaching: Lessons | None = None
+        """What the losses of the running fit are, where they are not those on labels alone."""
+        self.rescaling: Rescaling | None = None
+        """The normalised targets of the running fit, if any."""
 
     def __call__(
         self, inputs: Any, features: bool = False, without: Collection[str] = ()
@@ -146,6 +157,7 @@ class Forward:
         """Losses of the tasks with at least one label; one without target or output is absent.
 
         With a `lesson` they are the distilled ones, also of tasks that are taught without labels.
+        Under PopArt they are those of normalised targets.
 
         In training, early answers of the newest forward pass add their loss to their task's, and
         the model's own terms are the penalty.
@@ -155,9 +167,12 @@ class Forward:
         early: Mapping[str, list[Tensor]] = getattr(self.model, "intermediate", {})
         for name, task in self.tasks.items():
             if name in targets and name in outputs:
-                value, count = rule.loss(task, outputs[name], targets[name])
+                output, target = outputs[name], targets[name]
+                if self.rescaling is not None:
+                    task, output, target = self.rescaling.turned(task, output, target)
+                value, count = rule.loss(task, output, target)
                 for answer in early.get(name, ()):
-                    more = rule.answer_loss(task, to_float32(answer), targets[name])
+                    more = rule.answer_loss(task, to_float32(answer), target)
                     value = value + more.value
                 if count:
                     values[name], counts[name] = value, int(count)

@@ -45,6 +45,8 @@ def identity(trainer: Trainer, train: Any, val: Any) -> dict[str, Any]:
     known |= {k: v for k, v in _interventions(trainer).items() if v}
     if trainer.distill is not None and trainer.teachers is not None:
         known["distillation"] = {**trainer.distill.describe(), "of": trainer.teachers.identity()}
+    if trainer.popart is not None:
+        known["popart"] = trainer.popart.describe()
     # Through JSON at once, so that it equals what is read back from a file.
     read: dict[str, Any] = json.loads(json.dumps(plain(known), default=repr))
     return read
@@ -63,7 +65,7 @@ def compare(saved: Mapping[str, Any], now: Mapping[str, Any], folder: object) ->
         for name in now["settings"]
         if (old := saved["settings"].get(name)) != (new := now["settings"][name])
     ]
-    parts = ("tasks", "model", "callbacks", "paused", "distillation")
+    parts = ("tasks", "model", "callbacks", "paused", "distillation", "popart")
     differs += [part for part in parts if saved.get(part) != now.get(part)]
     differs += [
         f"how the {DATA[part]} data are mixed"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from polytask.errors import UserError
@@ -161,6 +161,37 @@ class TotalLoss(Rule):
     def _value(self, scores: Scores) -> Score:
         losses = [v for v in self._read(scores).values() if not isinstance(v, Undefined)]
         return -sum(losses) if losses else Undefined("no task has a defined loss")
+
+
+class Preferred(Rule):
+    """Losses times the weights of a preference, added up or the largest of them (negated).
+
+    Only the tasks of `weights` count, auxiliary ones too. Losses are those of `Task.loss`, as a
+    method sees them in training, without any scaling by their values.
+    """
+
+    column = "losses"
+
+    def __init__(self, word: str, tasks: Sequence[Task], weights: Mapping[str, float]) -> None:
+        super().__init__(word, tasks)
+        self.weights = {task.name: float(weights[task.name]) for task in tasks}
+        self._together: Callable[[Iterable[float]], float] = TOGETHER[word]
+
+    def values(self, epochs: Sequence[Scores]) -> list[Score]:
+        """Minus the weighted losses of every epoch, together."""
+        return [self._value(scores) for scores in epochs]
+
+    def _value(self, scores: Scores) -> Score:
+        losses = [
+            self.weights[name] * loss
+            for name, loss in self._read(scores).items()
+            if not isinstance(loss, Undefined)
+        ]
+        return -self._together(losses) if losses else Undefined("no task has a defined loss")
+
+
+TOGETHER: dict[str, Callable[[Iterable[float]], float]] = {"weighted_loss": sum, "worst_loss": max}
+"""How weighted losses become one number, by the word of the rule."""
 
 
 def relative_gain(score: float, reference: float, direction: str) -> float:

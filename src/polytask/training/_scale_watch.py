@@ -142,8 +142,9 @@ class ScaleWatch(Callback):
         self.remark = (
             f"in the first steps the gradient of {large!r} on the shared parameters was "
             f"{math.exp(ratio):,.0f} times that of {small!r}, which hardly counts beside it. "
-            "Standardise the target of a regression (Task.fitted does), weigh the losses, or use "
-            "the method 'scale_invariant' or one that reads gradients, such as 'imtl_g'."
+            "Standardise the target of a regression (Task.fitted does it beforehand, "
+            "Trainer(popart=True) while training), weigh the losses, or use the method "
+            "'scale_invariant' or one that reads gradients, such as 'imtl_g'."
         )
         log.warning("%s", self.remark)
 

@@ -12,7 +12,7 @@ from polytask.optimization.base import Balancer
 from polytask.tasks import Task
 from polytask.training._optim import OPTIMIZERS, SCHEDULERS, OptimizerMaker, SchedulerMaker
 from polytask.training._precision import DTYPES
-from polytask.training.selection import check_rule
+from polytask.training.selection import Select, check_rule
 
 RESERVED = ("best", "last")
 
@@ -33,7 +33,7 @@ class Settings:
     clip_norm: float | None = None
     precision: str = "no"
     patience: int | None = None
-    select: str = "mean_gain"
+    select: Select = "mean_gain"
     reference: Mapping[str, float] = field(default_factory=dict)
     checkpoints: Mapping[str, int] = field(default_factory=dict)
     device: str = "auto"

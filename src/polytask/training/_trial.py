@@ -54,9 +54,9 @@ def try_out(trainer: Trainer, train: Any, val: Any) -> None:
     forward, training = trainer.forward, trainer.model.training
     trainer.model.eval()
     try:
-        with torch.no_grad(), _random_kept(trainer.device):
+        with torch.no_grad(), random_kept(trainer.device):
             for which, data in (("training", train), ("validation", val)):
-                graph = which == "training" and not _compiled(trainer.model)
+                graph = which == "training" and not compiled(trainer.model)
                 for inputs, targets in batches_on(first_batch(data), trainer.device):
                     with torch.set_grad_enabled(graph):
                         outputs = _answer(forward, inputs, which, forward.absent(targets))
@@ -165,7 +165,7 @@ def _unusable(tensor: Tensor) -> str:
     return f"{count(found, 'value')} of {tensor.numel():,} NaN or infinite" if found else ""
 
 
-def _compiled(model: nn.Module) -> bool:
+def compiled(model: nn.Module) -> bool:
     """Whether a graph of the evaluation mode would have to be compiled for nothing."""
     # By name: importing torch's compiler takes seconds.
     return any(type(module).__name__ == "OptimizedModule" for module in model.modules())
@@ -194,7 +194,7 @@ def described(inputs: Any) -> str:
 
 
 @contextmanager
-def _random_kept(device: torch.device) -> Iterator[None]:
+def random_kept(device: torch.device) -> Iterator[None]:
     """Random states of Python, NumPy and torch as they were, afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

@@ -23,8 +23,9 @@ class History:
     `step` (optimizer steps so far), `seconds`, `lr`, `skipped` (batches left out),
     `train/<task>/loss`, `val/<task>/<metric>`, `val/<task>/loss`, `weight/<task>` (mean weight),
     `examples/<task>` (labels seen), `paused/<task>` (the share of the batches stepped on that the
-    task was paused in; left out for 0) and `select/<rule>` (higher is better; a mean rank is the
-    one of that moment). A value is a number or `Undefined`.
+    task was paused in; left out for 0), `taking_part/<task>` (with `SelfPaced`: labelled rows with
+    a weight above 0) and `select/<rule>` (higher is better; a mean rank is the one of that moment).
+    A value is a number or `Undefined`.
     """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)

@@ -30,7 +30,9 @@ from polytask.training.callbacks import Callback, Callbacks
 from polytask.training.distillation import Distillation
 from polytask.training.history import History
 from polytask.training.method import build_method
+from polytask.training.popart import PopArt, read_popart
 from polytask.training.run_folder import RunFolder
+from polytask.training.selection import Select
 
 
 class Trainer:
@@ -53,7 +55,8 @@ class Trainer:
         clip_norm: the greatest global norm of the gradients, or None.
         precision: "no", "bf16", or "fp16" (CUDA only, with a gradient scaler).
         patience: end after so many epochs without a new best one by the rule.
-        select: the rule, "mean_gain", "mean_rank", "main:NAME" or "loss"; see
+        select: the rule, "mean_gain", "mean_rank", "main:NAME" or "loss", or one with weights by
+            task, {"weighted_loss": {...}} or {"worst_loss": {...}}; see
             `polytask.training.selection`. Without validation data the last epoch is taken.
         reference: validation scores that `mean_gain` measures from, by task (single-task scores,
             usually); by default those of the best constant prediction.
@@ -61,6 +64,8 @@ class Trainer:
             `{"equal_time": 5}`.
         callbacks: called in order, see `Callback`.
         distill: teachers to learn from, see `Distillation`. Validation stays as it is.
+        popart: normalise regression targets while training: True, options such as
+            `{"beta": 0.001}`, or a `PopArt`.
         device: "auto", "cpu", "cuda", "cuda:N", ...
         seed: of everything random in `fit` (the model is built by then); the caller's random
             states are untouched. On one CPU the same seed gives the same bits.
@@ -96,11 +101,12 @@ class Trainer:
         clip_norm: float | None = None,
         precision: str = "no",
         patience: int | None = None,
-        select: str = "mean_gain",
+        select: Select = "mean_gain",
         reference: Mapping[str, float] | None = None,
         checkpoints: Mapping[str, int] | None = None,
         callbacks: Iterable[Callback] = (),
         distill: Distillation | None = None,
+        popart: PopArt | Mapping[str, Any] | bool | None = None,
         device: str = "auto",
         seed: int = 0,
         out: Path | str | None = None,
@@ -150,6 +156,9 @@ class Trainer:
         self.precision = Precision(precision, self.device)
         self.forward = Forward(self.model, self.tasks, self.precision)
         self.distill = distill
+        self.popart = read_popart(popart)
+        if self.popart is not None:
+            self.popart.check(self.tasks, precision)
         self.teachers = _teachers(self)
         self.folder = RunFolder(out) if out is not None else None
         self.pauses = Pauses(self.tasks, self.balancer)
@@ -182,6 +191,14 @@ class Trainer:
     def paused(self) -> frozenset[str]:
         """The tasks that take no part in training now."""
         return self.pauses.tasks
+
+    @property
+    def target_scales(self) -> dict[str, tuple[list[float], list[float]]]:
+        """Mean and standard deviation that PopArt has found, by task: a number an output, in the
+        unit of the target. Empty without it, and before the first fit.
+        """
+        found = self._fit.rescaling if self._fit else None
+        return {n: scale.in_target_units() for n, scale in found.scales.items()} if found else {}
 
     def pause(self, *tasks: str, by: str = "user") -> None:
         """Leave these tasks out of training from the next step on, until `unpause`.
