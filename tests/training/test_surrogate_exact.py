@@ -97,14 +97,16 @@ def test_without_ridge_it_is_least_squares(missing, start):
 
 
 @pytest.mark.parametrize("start", ["zero", "trained"])
+@pytest.mark.parametrize("derivatives", ["differences", "forward"])
 @pytest.mark.parametrize("ridge", [1e-3, 0.1, 2.0])
-def test_with_ridge_it_is_ridge_regression(ridge, start):
+def test_with_ridge_it_is_ridge_regression(ridge, derivatives, start):
     tasks, inputs, targets = regressions()
     train, held = halves(inputs, targets)
     model = Linear(tasks, 4)
     options = {"directions": DIRECTIONS, "head_directions": OWN, "ridge": ridge, "seed": 5}
+    options["derivatives"] = derivatives
     record = projected_gradient_affinity(model, tasks, train, held, start=start, **options)
-    assert record["derivatives"] == "forward"
+    assert record["derivatives"] == derivatives
     for entry in record["subsets"]:
         solution = ridge_regression(model, train, tasks, entry["tasks"], ridge, record)
         oracle = held_out_losses(model, held, entry["tasks"], solution, start)

@@ -138,10 +138,11 @@ def test_forward_mode_is_the_product_and_what_differences_say(case):
     with still(answers):
         users = answers.users(inputs)
         assert answers.supports_forward_mode(inputs, users)
+        outputs = answers(inputs)
         for names in users:
             tangent = answers.direction(names, 1, 3, 0)
             found = answers.forward_mode(inputs, tangent)
-            near = answers.differences(inputs, tangent)
+            near = answers.differences(inputs, tangent, outputs)
             exact = product(answers, inputs, tangent)
             for task in tasks:
                 torch.testing.assert_close(found[task], exact[task], rtol=1e-9, atol=1e-10)
@@ -171,7 +172,7 @@ def test_every_kind_of_task_end_to_end(case):
         model, tasks, Batches(inputs, targets, 10), batches, **SMALL
     )
     assert json.loads(json.dumps(record, allow_nan=False)) == again == record
-    assert record["derivatives"] == "forward"
+    assert record["derivatives"] == "differences"
     assert record["undefined"] == {}
     for name in tasks:
         alone = record["alone"][name]
@@ -192,7 +193,7 @@ def test_items_are_those_of_the_task_and_can_be_fewer(case, monkeypatch):
         users = answers.users(inputs)
         way = linear.Directions(3, 1, 0, users, forward_mode=True)
         read = linear.read_rows(batches, 24, answers, "training")
-        whole = linear.linearise(answers, tasks, read, way, 0)
+        whole = linear.linearise(answers, tasks, read, way, 10**6, 0)
         with torch.no_grad():
             outputs = answers(inputs)
         for name, task in tasks.items():
@@ -202,8 +203,10 @@ def test_items_are_those_of_the_task_and_can_be_fewer(case, monkeypatch):
             assert whole[name].derivatives.shape == (*items.shape, 4)
         width = sum(task.output_size for task in tasks.values())
         monkeypatch.setattr(linear, "NUMBERS", 7 * 4 * width)
-        some = linear.linearise(answers, tasks, read, way, 0)
+        some = linear.linearise(answers, tasks, read, way, 10**6, 0)
+        asked = linear.linearise(answers, tasks, read, way, 5, 0)
     for name in tasks:
         assert len(some[name].start) == min(7, len(whole[name].start))
+        assert len(asked[name].start) == min(5, len(whole[name].start))
         rows = {tuple(row) for row in whole[name].derivatives.flatten(1).tolist()}
         assert {tuple(row) for row in some[name].derivatives.flatten(1).tolist()} <= rows

@@ -46,26 +46,33 @@ class Directions:
     users: Users
     forward_mode: bool
 
-    def derivatives(self, answers: Answers, inputs: Any) -> Iterable[dict[str, Tensor]]:
+    def derivatives(
+        self, answers: Answers, inputs: Any, outputs: Mapping[str, Tensor]
+    ) -> Iterable[dict[str, Tensor]]:
         """The derivatives of all outputs along one direction after the other.
 
-        First those that two tasks or more share. Then each task's own, all tasks' at once, since
-        no other task's outputs move along them.
+        `outputs` are those of the parameters as they are. First come the directions that two tasks
+        or more share, then each task's own, all tasks' at once, since no other task's outputs move
+        along them.
         """
-        take = answers.forward_mode if self.forward_mode else answers.differences
-        for number in range(self.shared):
-            yield take(inputs, answers.direction(self.users.shared, number, self.shared, self.seed))
-        for number in range(self.own):
-            seed = self.seed + 1_000_000_007
-            yield take(inputs, answers.direction(self.users.own, number, self.own, seed))
+        for names, count, seed in (
+            (self.users.shared, self.shared, self.seed),
+            (self.users.own, self.own, self.seed + 1_000_000_007),
+        ):
+            for number in range(count):
+                tangent = answers.direction(names, number, count, seed)
+                if self.forward_mode:
+                    yield answers.forward_mode(inputs, tangent)
+                else:
+                    yield answers.differences(inputs, tangent, outputs)
 
     @property
     def passes(self) -> int:
         """Forward passes over every row that is read, those for the outputs themselves too.
 
-        A pass with derivatives costs about two.
+        A pass in forward mode is counted as two.
         """
-        return 1 + 2 * (self.shared + self.own)
+        return 1 + (2 if self.forward_mode else 1) * (self.shared + self.own)
 
 
 def read_rows(batches: Iterable[Any], rows: int, answers: Answers, part: str) -> list[Batch]:
@@ -105,37 +112,33 @@ def linearise(
     tasks: Mapping[str, Task],
     batches: list[Batch],
     directions: Directions,
+    items: int,
     seed: int,
 ) -> dict[str, Linear]:
-    """Every task's labelled items in the rows read; tasks without any are left out.
+    """At most `items` labelled items a task in the rows read; tasks without any are left out.
 
-    Where the derivatives would be more than `NUMBERS`, every task reads equally many items at
-    most, drawn by the seed: of dense tasks items are places.
+    Where the derivatives would be more than `NUMBERS`, every task keeps equally many items at
+    most. Which ones is drawn by the seed: of dense tasks items are places.
     """
-    chosen = _choose(tasks, batches, directions.shared + directions.own, seed)
+    width = directions.shared + directions.own
+    numbers = width * sum(task.output_size for task in tasks.values())
+    chosen = _choose(tasks, batches, min(items, max(1, NUMBERS // numbers)), seed)
     pieces: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {name: [] for name in chosen}
     for number, (inputs, targets) in enumerate(batches):
         with torch.no_grad():
             outputs = answers(inputs)
-        names = [name for name in chosen if name in targets and len(chosen[name][number])]
-
-        def pick(
-            name: str,
-            output: Tensor,
-            number: int = number,
-            targets: Mapping[str, Tensor] = targets,
-        ) -> tuple[Tensor, Tensor]:
-            items, target = tasks[name].items(output.double(), targets[name])
-            kept = chosen[name][number].to(items.device)
-            return items[kept], target[kept]
-
-        columns: dict[str, list[Tensor]] = {name: [] for name in names}
-        for found in directions.derivatives(answers, inputs):
-            for name in names:
-                columns[name].append(pick(name, found[name])[0])
-        for name in names:
-            start, target = pick(name, outputs[name])
-            pieces[name].append((start, torch.stack(columns[name], dim=-1), target))
+        places, columns = {}, {}
+        for name in chosen:
+            if name in targets and len(chosen[name][number]):
+                places[name], target = _places(
+                    tasks[name], outputs[name], targets[name], chosen[name][number]
+                )
+                start = outputs[name].flatten()[places[name]].double()
+                columns[name] = start.new_empty(*start.shape, width)
+                pieces[name].append((start, columns[name], target))
+        for turn, found in enumerate(directions.derivatives(answers, inputs, outputs)):
+            for name, where in places.items():
+                columns[name][..., turn] = found[name].flatten()[where]
     return {
         name: Linear(*(torch.cat(parts) for parts in zip(*several, strict=True)))
         for name, several in pieces.items()
@@ -143,12 +146,21 @@ def linearise(
     }
 
 
+def _places(task: Task, output: Tensor, target: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+    """Where in the flat output the kept items of a batch are, [n, ...], and their targets.
+
+    The numbers of places go through `Task.items` as outputs do.
+    """
+    numbers = torch.arange(output.numel(), dtype=torch.float64, device=output.device)
+    places, known = task.items(numbers.reshape(output.shape), target)
+    kept = kept.to(places.device)
+    return places[kept].long(), known[kept]
+
+
 def _choose(
-    tasks: Mapping[str, Task], batches: list[Batch], directions: int, seed: int
+    tasks: Mapping[str, Task], batches: list[Batch], most: int, seed: int
 ) -> dict[str, list[Tensor]]:
-    """By task and batch, which of the batch's labelled items are read."""
-    width = directions * sum(task.output_size for task in tasks.values())
-    most = max(1, NUMBERS // width)
+    """By task and batch, which of the batch's labelled items are kept: `most` of a task."""
     chosen = {}
     for name, task in tasks.items():
         counts = [

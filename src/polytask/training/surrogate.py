@@ -20,6 +20,7 @@ from polytask.training._surrogate_subsets import choose_subsets, default_size, r
 
 SCHEMA = 1
 STARTS = ("zero", "trained")
+DERIVATIVES = ("differences", "forward")
 FEW = 32
 """Rows that tell who uses which parameters, with all gradients in memory."""
 
@@ -33,7 +34,9 @@ def projected_gradient_affinity(
     start: str = "zero",
     directions: int = 100,
     head_directions: int = 0,
+    derivatives: str = "differences",
     rows: int = 1000,
+    items: int = 2000,
     subsets: int | None = None,
     size: int | None = None,
     cover: int = 3,
@@ -75,8 +78,11 @@ def projected_gradient_affinity(
     derivative of a training item, summed over directions, is 1: `ridge` means the same for any
     network.
 
-    **Derivatives** of the outputs of all tasks along a direction are one forward pass with
-    forward-mode differentiation; where an operation has none, central differences (two passes).
+    **Derivatives** of the outputs of all tasks along a direction are by default differences: the
+    outputs with parameters a thousandth of their length along, less the outputs as they are. That
+    is one plain forward pass, right to a few percent at worst, where directions are random to
+    begin with. "forward" is exact, by forward-mode differentiation, at two to four times the cost
+    (where an operation has none, differences all the same).
 
     Other differences from paper and code: they find the gradients of every row by a backward pass
     each and project them with one sign matrix over all parameters, heads included; here a pass
@@ -88,12 +94,17 @@ def projected_gradient_affinity(
     **What it cannot see**: what features a network would learn from a group: those of θ* come from
     all tasks. Gains are those of one network on these held-out rows, in the linear model.
 
-    Cost: directions + head_directions forward passes with derivatives over up to 2 `rows` rows,
-    whatever the number of tasks; then a small optimisation a group (L-BFGS in float64, up to 300
-    steps; of a loss with a kink, such as "l1", the minimum comes out a little less sharp).
-    Memory: the derivatives of labelled items, at most 2**25 numbers (256 MB) for either part; where
-    there would be more (dense tasks), as many items a task as fit are drawn. The network is run in
-    evaluation mode; parameters, buffers, modes and random states are as before afterwards.
+    Cost: directions + head_directions + 1 forward passes over the rows read ("forward": about
+    twice that), whatever the number of tasks; nothing is walked back but once, for who uses what.
+    A training of E epochs over as many rows has 3 E of them, counting a step as three. Then a small
+    problem for every task and group, by L-BFGS in float64, in coordinates in which the losses bend
+    by 1 where it begins: ten to twenty looks at the items kept. (Of a loss with a kink, such as
+    "l1", the minimum comes out a little less sharp.)
+
+    Memory: the derivatives of labelled items, at most 2**25 numbers (256 MB) for either part, and
+    as much again for a moment. Fewer rows a batch than fit are faster on a CPU where the inputs of
+    a layer fall out of its cache. The network is run in evaluation mode; parameters, buffers, modes
+    and random states are as before afterwards.
 
     Args:
         model: as the Trainer takes it: answers a dictionary of outputs by task name.
@@ -103,8 +114,11 @@ def projected_gradient_affinity(
         held_out: the same of validation rows, to judge on.
         start: "zero" or "trained", see above.
         directions, head_directions: see above; at least 1, and at least 0.
+        derivatives: "differences" or "forward", see above.
         rows: most rows that are read of either part (the last batch as a whole, where it holds
             something that cannot be cut by rows).
+        items: most labelled items of a task that are kept of either part; more are drawn from by
+            the seed. Of dense tasks items are places, of which rows have many.
         subsets: how many groups; None is as many as `cover` takes.
         size: tasks of a group, at least 2; None is a quarter of the tasks, at least 3, and fewer
             than all where there are more than two.
@@ -117,7 +131,7 @@ def projected_gradient_affinity(
         JSON: "tasks"; "alone": `{task: {"start": held-out loss before any training, "loss": after
         training alone}}`; "subsets": `[{"tasks": [...], "losses": {...}, "gains": {...}}]`,
         with None where undefined; "undefined": `{task: reason}`; the arguments, and "passes", the
-        forward passes a row ("derivatives": "forward" or "differences").
+        forward passes a row.
 
     Raises:
         UserError: fewer than two tasks, an argument that cannot be, batches without rows, a
@@ -125,7 +139,9 @@ def projected_gradient_affinity(
     """
     if start not in STARTS:
         raise unknown("start of the surrogate", start, STARTS)
-    _check(tasks, size, directions, head_directions, rows, subsets, cover, ridge, seed)
+    if derivatives not in DERIVATIVES:
+        raise unknown("derivatives of the surrogate", derivatives, DERIVATIVES)
+    _check(tasks, size, directions, head_directions, rows, items, subsets, cover, ridge, seed)
     size = default_size(len(tasks)) if size is None else size
     answers = Answers(model, tasks)
     with still(answers):
@@ -141,10 +157,10 @@ def projected_gradient_affinity(
             head_directions if users.own else 0,
             seed,
             users,
-            answers.supports_forward_mode(inputs, users),
+            derivatives == "forward" and answers.supports_forward_mode(inputs, users),
         )
         learned, judged = (
-            linear.linearise(answers, tasks, batches, way, seed + part)
+            linear.linearise(answers, tasks, batches, way, items, seed + part)
             for part, batches in enumerate(read)
         )
     linear.check_answers(learned)
@@ -195,6 +211,7 @@ def _check(
     directions: int,
     head_directions: int,
     rows: int,
+    items: int,
     subsets: int | None,
     cover: int,
     ridge: float,
@@ -206,6 +223,7 @@ def _check(
         ("directions", directions, 1),
         ("head_directions", head_directions, 0),
         ("rows", rows, 1),
+        ("items", items, 1),
         ("subsets", 1 if subsets is None else subsets, 1),
         ("size", 2 if size is None else size, 2),
         ("cover", cover, 1),
