@@ -35,15 +35,15 @@ def leaks(
     for name, target in columns.items():
         discrete = tasks[name].kind != "regression"
         notes += [
-            f"targets {twin} and {name} say the same in every row"
+            f"targets {twin} and {name} say the same {_where(columns[twin], target)}"
             for twin in seen
             if _same(columns[twin], target, discrete)
         ]
         seen.append(name)
         notes += [
-            f"{column}: says the same as the target {name} in every row; if it is known only with "
-            "the answer, drop it"
-            for column in _copies(target, discrete, inputs, names)
+            f"{column}: says the same as the target {name} {where}; if it is known only with the "
+            "answer, drop it"
+            for column, where in _copies(target, discrete, inputs, names)
         ]
     return notes
 
@@ -53,8 +53,8 @@ def _copies(
     discrete: bool,
     inputs: Mapping[str, np.ndarray],
     names: Mapping[str, Sequence[str]],
-) -> Iterator[str]:
-    """Names of the inputs that say the same as a target, float [N] with NaN for missing."""
+) -> Iterator[tuple[str, str]]:
+    """The inputs that say the same as a target, float [N] with NaN for missing, and where."""
     for sort in ("numeric", "categorical") if discrete else ("numeric",):
         values = inputs.get(sort, np.empty((0, 0)))[:ROWS]
         for low in range(0, values.shape[1], BLOCK):
@@ -63,7 +63,7 @@ def _copies(
                 block[block < 0] = np.nan
             for i in _candidates(block, target, discrete):
                 if _same(block[:, i], target, discrete):
-                    yield names[sort][low + i]
+                    yield names[sort][low + i], _where(block[:, i], target)
 
 
 def _candidates(block: np.ndarray, target: np.ndarray, discrete: bool) -> np.ndarray:
@@ -84,6 +84,12 @@ def _candidates(block: np.ndarray, target: np.ndarray, discrete: bool) -> np.nda
     y = np.where(there, y - y.sum(axis=0) / count, 0.0)
     product, size = (x * y).sum(axis=0), np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
     return np.flatnonzero(np.abs(product) >= (1 - 1e-6) * size)
+
+
+def _where(column: np.ndarray, target: np.ndarray) -> str:
+    """In how many rows two columns were compared: where few have both, chance may agree."""
+    both = ~np.isnan(column) & ~np.isnan(target)
+    return "in every row" if both.all() else f"in all {both.sum()} rows that have both"
 
 
 def _same(column: np.ndarray, target: np.ndarray, discrete: bool) -> bool:

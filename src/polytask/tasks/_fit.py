@@ -26,7 +26,7 @@ def fit(task: Task, train_target: np.ndarray | Tensor) -> Task:
     if not bool(mask.any()):
         raise UserError(
             f"task {task.name!r}: none of its {len(target)} training targets has a label; "
-            "drop the task or check how its missing values are read."
+            "drop the task, split the rows otherwise, or check how its missing values are read."
         )
     if task.kind == "custom":
         return task

@@ -1,0 +1,1 @@
+"""Training where most labels are missing, against the usual ways to do without them."""
