@@ -21,7 +21,7 @@ def words(function) -> set[str]:
 
 
 def test_the_flags_are_the_words_of_the_function() -> None:
-    theirs = words(select_auxiliaries) - {"on_data", "command"}
+    theirs = words(select_auxiliaries) - {"on_data", "on_notes", "command"}
     assert words(select) - {"config", "json", "plugins"} == theirs | set(TRAINER_OPTIONS)
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -63,3 +64,22 @@ def test_from_csv_to_verdict(patients: Path, tmp_path: Path) -> None:
     assert (model.returncode, "holds other files" in model.stderr) == (2, True)
     other = polytask("compare", *words[:4], "bmi:regression", "--out", out)
     assert (other.returncode, "study of other data" in other.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "verb", [["compare"], ["pareto"], ["relate"], ["auxiliary", "--main", "progression"]]
+)
+def test_what_the_splits_leave_out_is_told_once_before_training(
+    verb: list[str], patients: Path, tmp_path: Path
+) -> None:
+    table = pd.read_csv(patients)
+    table["high"] = table.high.where(table.index < 300)
+    table.assign(visit=table.index).to_csv(tmp_path / "early.csv", index=False)
+    words = ["--data", tmp_path / "early.csv", "--targets", "progression:regression", "high:binary"]
+    words += ["--drop", "id", "--split", "time:visit", "--encoder", "mlp:hidden=[8]", "--seeds", 2]
+    ran = polytask(*verb, *words, "--dry-run", "--out", tmp_path / "study")
+    assert ran.returncode == 0, ran.stderr
+    lines = ran.stdout.splitlines()
+    for part in ("val", "test"):
+        assert lines.count(f"note: target high: no label among the 66 {part} rows") == 1
+    assert ran.stdout.index("no label among") < ran.stdout.index("Nothing has been trained")

@@ -1,7 +1,9 @@
 """`polytask train` and `polytask predict` on a real CSV with missing labels."""
 
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pandas as pd
 import pytest
 
 from polytask.tabular import MultiTaskEstimator
+from polytask.tasks import Task
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +112,76 @@ def test_one_json_document_and_nothing_else(polytask: Any, patients: Path, here:
     assert "epoch 2/2" in ran.err
     again = json.loads(polytask(*words, "--json").out)
     assert again["test"] == told["test"]
+
+
+def test_the_scores_say_on_how_many_labels_they_rest(
+    polytask: Any, patients: Path, here: Path
+) -> None:
+    words = ["train", "--data", patients, "--targets", "high", "--epochs", 1, "--out", "m"]
+    told = json.loads(polytask(*words, "--json").out)
+    known = told["labelled"]["high"]
+    assert sum(known.values()) == pd.read_csv(patients).high.notna().sum()
+    assert 0 < known["test"] < told["rows"]["test"] == 66
+    lines = polytask(*words, "--no-resume").out.split("test, 66 rows")[1].splitlines()
+    assert lines[2].split()[-2:] == ["labelled", "rows"]
+    # Once for a task, beside its first metric.
+    assert [line.split()[-1] for line in lines if line.split()[:1] == ["high"]] == [
+        str(known["test"])
+    ]
+    pd.read_csv(patients).dropna().to_csv("complete.csv", index=False)
+    words[2] = "complete.csv"
+    ran = polytask(*words)
+    assert "best constant" in ran.out
+    assert "labelled rows" not in ran.out
+
+
+def test_rows_of_maps_count_once() -> None:
+    from polytask.cli.train import _labelled
+
+    depth = np.full((4, 2, 3), np.nan)
+    depth[1, 0, 0] = depth[3] = 1.0
+    fitted = SimpleNamespace(tasks={"depth": Task("depth", "regression")})
+    dataset = SimpleNamespace(targets={"depth": depth})
+    splits = {"train": np.array([0, 1]), "val": np.array([], np.int64), "test": np.array([3, 1])}
+    found = _labelled(fitted, dataset, splits)  # type: ignore[arg-type]
+    assert found == {"depth": {"train": 1, "val": 0, "test": 2}}
+
+
+def test_a_few_labels_are_not_none_and_a_few_gaps_are_seen(
+    polytask: Any, patients: Path, here: Path
+) -> None:
+    table = pd.read_csv(patients)
+    many = pd.concat([table] * 3, ignore_index=True)
+    many["bp_high"] = (many.bp > 100).astype(float).where(np.arange(len(many)) < 6)
+    many["warm"] = (many.bmi > 26).astype(float).where(np.arange(len(many)) > 5)
+    many.to_csv("many.csv", index=False)
+    ran = polytask(
+        "train", "--data", "many.csv", "--targets", "warm:binary", "bp_high:regression",
+        "--drop", "progression", "high", "id", "--epochs", 1, "--out", "m",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert re.search(r"warm +binary +>99 %", ran.out)
+    assert re.search(r"bp_high +regression +<1 %", ran.out)
+
+
+def test_many_gaps_do_not_flood_the_screen(polytask: Any, patients: Path, here: Path) -> None:
+    table = pd.read_csv(patients)
+    names = [f"t{i}" for i in range(6)]
+    for name in names:  # labels among the first rows alone, so none in val and in test
+        table[name] = table.bmi.where(table.index < 200)
+    table.assign(visit=table.index).to_csv("early.csv", index=False)
+    words = ["train", "--data", "early.csv", "--targets", "progression:regression"]
+    words += [f"{name}:regression" for name in names]
+    words += ["--drop", "id", "high", "--split", "time:visit", "--epochs", 1, "--out", "m"]
+    ran = polytask(*words)
+    assert ran.code == 0, ran.err
+    notes = [line for line in ran.out.splitlines() if ": no label among the" in line]
+    assert notes[0] == "note: target t0: no label among the 66 val rows"
+    assert len(notes) == 10
+    assert "note: 2 more like these; --json has all" in ran.out.splitlines()
+    told = json.loads(polytask(*words, "--json", "--no-resume").out)
+    assert sum(": no label among the" in note for note in told["notes"]) == 12
+    assert told["labelled"]["t0"] == {"train": 200, "val": 0, "test": 0}
 
 
 def test_a_yaml_file_with_a_flag_over_it(polytask: Any, patients: Path, here: Path) -> None:

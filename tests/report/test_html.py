@@ -31,6 +31,15 @@ def study(study: Study) -> Study:
     return study
 
 
+def test_a_few_labels_are_not_none(study: Study) -> None:
+    first, second, *_ = study["tasks"]
+    study["dataset"]["labelled"] |= {first: 0.0012, second: 0.999}
+    text = render(read(study))
+    assert "<td>&lt;1 %</td>" in text
+    assert "<td>&gt;99 %</td>" in text
+    assert "<td>70 %</td>" in text
+
+
 def test_the_numbers_of_the_tables_are_those_of_the_results(study: Study) -> None:
     summary, scores = page(study).tables[:2]
     tasks = list(study["tasks"])

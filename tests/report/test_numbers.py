@@ -18,6 +18,24 @@ def test_decimals_keep_one_or_two_digits_of_the_spread(spread: float, decimals: 
     assert n.decimals_of(spread) == decimals
 
 
+@pytest.mark.parametrize(
+    ("fraction", "text"),
+    [
+        (0.0, "0 %"),
+        (1e-6, "<1 %"),
+        (0.0049, "<1 %"),
+        (0.006, "1 %"),
+        (0.7, "70 %"),
+        (0.994, "99 %"),
+        (0.996, ">99 %"),
+        (1 - 1e-6, ">99 %"),
+        (1.0, "100 %"),
+    ],
+)
+def test_a_share_is_none_or_all_only_when_it_is(fraction: float, text: str) -> None:
+    assert n.share(fraction) == text
+
+
 def test_a_column_has_the_precision_of_its_median_spread() -> None:
     assert n.column_decimals([0.9, 0.8, 0.7], [0.012, 0.5, 0.011]) == 3
     assert n.column_decimals([0.8731, 0.91], [None, math.nan]) == 3

@@ -10,6 +10,7 @@ from study_simulation import TASKS, facts, settings, simulate
 from polytask.study.analysis import analyse
 from polytask.study.plan import Plan
 from polytask.study.settings import Choice
+from polytask.study.verdict import _sharing
 
 NOISE = np.random.default_rng(3).normal(0, 1, (5, 2, 4))
 
@@ -194,6 +195,31 @@ def test_a_metric_that_is_never_defined_gives_no_verdict_on_its_task():
     assert "one class only" in verdicts["sold"]["sentence"]
     assert candidate(results, "pcgrad")["tasks"]["sold"]["gain_mean"] == why
     assert candidate(results, "pcgrad")["mean_rank"] is not None
+
+
+def test_an_undefined_task_is_not_one_without_harm():
+    gain = {"price": 5.0, "sold": 0.0}
+    gains = dict.fromkeys(("linear", "rlw", "pcgrad"), gain)
+    said = run(gains)["verdict"]["sentence"]
+    assert "helps price; no evidence of harm to the other 1 (Δm" in said
+    why = {"undefined": "one class only"}
+    holes = world(gains, hole=lambda kind, task, seed: why if task == "sold" else None)
+    assert "helps price (Δm" in run(gains, score=holes)["verdict"]["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("leans hurts", "no evidence", "undefined"),
+         "hurting a; no evidence of help or harm to the other 1 (Δm"),
+        (("leans hurts", "undefined", "undefined"), "hurting a (Δm"),
+        (("helps", "undefined", "no evidence"), "helps a; no evidence of harm to the other 1 (Δm"),
+    ],
+)  # fmt: skip
+def test_the_others_are_those_with_a_verdict(words, said):
+    delta = {"mean": 1.0, "low": None, "high": None}
+    chosen = {"name": "linear", "delta_m": delta}
+    assert said in _sharing(dict(zip("abc", words, strict=True)), chosen)
 
 
 def test_equal_time_is_analysed_like_the_rest():

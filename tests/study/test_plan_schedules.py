@@ -8,9 +8,11 @@ import pytest
 from study_simulation import TASKS, settings, simulate
 
 from polytask.errors import UserError
+from polytask.optimization.scheduling import DEFAULT
 from polytask.report.results import read
 from polytask.study.analysis import analyse
 from polytask.study.mixing import (
+    DEFAULT_SCHEDULES,
     Mixed,
     check_followed,
     choose_schedules,
@@ -22,6 +24,7 @@ from polytask.study.settings import DEFAULT_METHODS, Choice, choose_methods
 
 LINEAR, RLW, MGDA = (Choice(name) for name in ("linear", "rlw", "mgda"))
 PROPORTIONAL = Choice("proportional")
+ROOTS = Choice("temperature", {"alpha": 0.5})
 SLOW = Choice("temperature", {"alpha": 0.5})
 SETS = {"price": ("price",), "sold": ("sold",)}
 
@@ -74,12 +77,13 @@ def test_a_schedule_of_gramians_goes_with_methods_that_measure_them() -> None:
         with pytest.raises(UserError, match=r"schedule most_conflict follows Gramians.*mgda"):
             check_followed(wrong[1], wrong[0])
     # The baselines need one that equal weights can go by.
-    assert choose_schedules(["most_conflict"]) == (PROPORTIONAL, conflict)
+    assert choose_schedules(["most_conflict"]) == (ROOTS, conflict)
     assert choose_schedules(["most_conflict", "uniform"]) == (Choice("uniform"), conflict)
 
 
 def test_schedules_are_read_like_methods() -> None:
-    assert choose_schedules(None) == (PROPORTIONAL,)
+    assert DEFAULT_SCHEDULES == (DEFAULT,)  # as `Mixture` draws
+    assert choose_schedules(None) == (ROOTS,)
     assert choose_schedules({"temperature": {"alpha": 0.5}, "uniform": None}) == (
         SLOW,
         Choice("uniform"),

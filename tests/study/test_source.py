@@ -48,3 +48,17 @@ def test_the_data_are_shown_before_they_are_checked(patients: pd.DataFrame) -> N
         )  # fmt: skip
     assert list(seen[0].tasks) == ["progression", "high"]
     assert any("progression" in note for note in seen[0].notes)
+
+
+def test_what_the_splits_leave_out_is_told_once_before_training(patients: pd.DataFrame) -> None:
+    order = patients.assign(visit=range(len(patients)))
+    order["high"] = order.high.where(order.visit < 300)
+    seen: list[Dataset] = []
+    told: list[list[str]] = []
+    compare(
+        order, targets=TARGETS, split="time:visit", seeds=2, on_data=seen.append,
+        on_notes=told.append, encoder={"mlp": {"hidden": [8]}}, methods="linear", dry_run=True,
+    )  # fmt: skip
+    (notes,) = told
+    assert [note for note in notes if note.startswith("target high: no label among the")]
+    assert not set(notes) & set(seen[0].notes)

@@ -229,7 +229,7 @@ TasksPerStep = Annotated[
     Parameter(
         group=FIT,
         metavar="N|all",
-        help="How many of several data sets a step draws from. [default: 1]",
+        help="How many of several data sets a step draws from. [default: one]",
     ),
 ]
 StepsPerEpoch = Annotated[

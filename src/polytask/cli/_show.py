@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from polytask.data import Dataset
+
+MOST_LEFT_OUT = 10  # notes on what a split leaves out
 
 
 def console(*, json: bool = False) -> Console:
@@ -55,6 +57,7 @@ def show_dataset(screen: Console, dataset: Dataset) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from polytask.report.numbers import share
     from polytask.tasks._fit import places_of
 
     table = Table(box=box.SIMPLE)
@@ -64,13 +67,23 @@ def show_dataset(screen: Console, dataset: Dataset) -> None:
         known = labelled(dataset.targets[name])
         places = "x".join(str(size) for size in places_of(task, dataset.targets[name]))
         kind = f"{task.kind} at {places} places" if places else task.kind
-        table.add_row(
-            escape(name), kind, f"{known.mean():.0%}", escape(values(task, dataset, known))
-        )
+        part = share(float(known.mean()))
+        table.add_row(escape(name), kind, part, escape(values(task, dataset, known)))
     screen.print(f"[bold]{escape(dataset.name)}[/bold]: {dataset.n:,} rows, {_inputs(dataset)}")
     screen.print(table)
     for note in dataset.notes:
         screen.print(f"note: {note}", markup=False, highlight=False)
+
+
+def show_left_out(screen: Console, notes: Sequence[str], *, everything: str) -> None:
+    """Print what the splits leave out, one note a line, at most `MOST_LEFT_OUT` of them.
+
+    `everything` is where the others are: many tasks with few labels each have many.
+    """
+    for note in notes[:MOST_LEFT_OUT]:
+        screen.print(f"note: {note}", markup=False, highlight=False)
+    if (more := len(notes) - MOST_LEFT_OUT) > 0:
+        screen.print(f"note: {more:,} more like these; {everything}", markup=False, highlight=False)
 
 
 def labelled(target: np.ndarray) -> np.ndarray:
@@ -103,21 +116,31 @@ def _inputs(dataset: Dataset) -> str:
 
 
 def show_scores(screen: Console, result: dict[str, Any]) -> None:
-    """Print the test metrics of a trained model, task by task."""
+    """Print the test metrics of a trained model, task by task.
+
+    Where some labels of the test rows are missing, also how many each task is judged on.
+    """
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(
-        box=box.SIMPLE, title=f"test, {result['rows']['test']:,} rows", title_justify="left"
-    )
+    rows = result["rows"]["test"]
+    judged_on = {name: parts["test"] for name, parts in result["labelled"].items()}
+    sparse = any(known < rows for known in judged_on.values())
+    table = Table(box=box.SIMPLE, title=f"test, {rows:,} rows", title_justify="left")
     for heading in ("target", "metric", "this model", "best constant"):
         table.add_column(heading, overflow="fold")
+    if sparse:
+        table.add_column("labelled rows", justify="right")
     for name, row in result["test"].items():
         for place, (metric, value) in enumerate(row.items()):
-            if metric != "best constant":
-                constant = _number(row["best constant"]) if place == 0 else ""
-                table.add_row(escape(name) if place == 0 else "", metric, _number(value), constant)
+            if metric == "best constant":
+                continue
+            cells = ["", metric, _number(value), "", ""]
+            if place == 0:
+                cells[0], cells[3] = escape(name), _number(row["best constant"])
+                cells[4] = f"{judged_on[name]:,}"
+            table.add_row(*cells[: 5 if sparse else 4])
     best, epochs = result["best_epoch"], result["epochs"]
     screen.print(f"epoch {best} of {epochs} chosen, {result['seconds']:.1f} s")
     screen.print(table)

@@ -10,7 +10,14 @@ from typing import Any
 from polytask.cli._config import Settings
 from polytask.cli._data import check_words
 from polytask.cli._line import command_line
-from polytask.cli._show import console, quiet_stdout, show_dataset, show_plan, spoken
+from polytask.cli._show import (
+    console,
+    quiet_stdout,
+    show_dataset,
+    show_left_out,
+    show_plan,
+    spoken,
+)
 from polytask.study.settings import Choice
 
 Source = Choice | Path | dict[Any, Choice | Path]
@@ -28,9 +35,12 @@ def carry_out(name: str, settings: Settings, source: Source, *, json: bool) -> N
             check_words(settings, source)
         from polytask import study
 
-        shown = partial(show_dataset, screen)
         result = getattr(study, name)(
-            plain(source), **arguments(settings), on_data=shown, command=command_line()
+            plain(source),
+            **arguments(settings),
+            on_data=partial(show_dataset, screen),
+            on_notes=partial(show_left_out, screen, everything="the study's results.json has all"),
+            command=command_line(),
         )
         if settings.get("dry_run"):
             show_plan(screen, result.results["plan"])

@@ -59,7 +59,7 @@ def compare(
         Parameter(
             group=options.FIT,
             help="Whose turn it is, of several data sets (polytask list schedules); the baselines "
-            "have the first. [default: proportional]",
+            "have the first. [default: temperature:alpha=0.5]",
         ),
     ] = None,
     tasks_per_step: options.TasksPerStep = None,

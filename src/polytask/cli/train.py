@@ -16,7 +16,14 @@ from polytask.cli._data import load
 from polytask.cli._distill import saved_teachers
 from polytask.cli._mixture import load_sets, mixing_of, read_sizes, rows, sources_of
 from polytask.cli._plugins import Plugins, bring
-from polytask.cli._show import console, quiet_stdout, show_dataset, show_scores, spoken
+from polytask.cli._show import (
+    console,
+    quiet_stdout,
+    show_dataset,
+    show_left_out,
+    show_scores,
+    spoken,
+)
 from polytask.errors import UserError
 
 if TYPE_CHECKING:
@@ -69,7 +76,7 @@ def train(
         Parameter(
             group=options.FIT,
             help="Which data set's turn it is, of several: polytask list schedules. "
-            "[default: proportional]",
+            "[default: temperature:alpha=0.5]",
         ),
     ] = None,
     tasks_per_step: options.TasksPerStep = None,
@@ -169,8 +176,7 @@ def _fit(
         parts = sets.split(seed=recipe.seed, **wanted)
         splits = sets.rows(parts)
     left_out = gaps(dataset, splits)
-    for note in left_out:
-        screen.print(f"note: {note}", markup=False, highlight=False)
+    show_left_out(screen, left_out, everything="--json has all")
     if sets is None:
         fitted, history = fit_dataset(dataset, splits, recipe, **how)
     else:
@@ -191,6 +197,7 @@ def _fit(
         "data": dataset.name,
         "notes": dataset.notes + left_out + history.remarks,
         "rows": {part: len(rows) for part, rows in splits.items()},
+        "labelled": _labelled(fitted, dataset, splits),
         "tasks": {name: task.to_dict() for name, task in fitted.tasks.items()},
         "helpers": {name: task.to_dict() for name, task in fitted.helpers.items()},
         "epochs": len(history.epochs),
@@ -241,6 +248,17 @@ def _test(fitted: Fitted, dataset: Dataset, splits: dict[str, Any]) -> dict[str,
         constant = fitted.tasks[name].trivial(known, targets[name])
         scores[name] = plain({**row, "best constant": constant})
     return scores
+
+
+def _labelled(fitted: Fitted, dataset: Dataset, splits: dict[str, Any]) -> dict[str, Any]:
+    """How many rows of every part have a label: task -> part -> rows."""
+    found: dict[str, Any] = {}
+    for name, task in fitted.tasks.items():
+        known = task.labelled(dataset.targets[name])
+        if known.ndim > 1:  # a row of a map has a label at some place
+            known = known.flatten(1).any(1)
+        found[name] = {part: int(known[rows].sum()) for part, rows in splits.items()}
+    return found
 
 
 def _folder(settings: Settings, name: str) -> Path:

@@ -21,7 +21,7 @@ from polytask.data._mixing_settings import (
 )
 from polytask.data._mixing_source import Collate, Source
 from polytask.errors import UserError
-from polytask.optimization.scheduling import Schedule, create_schedule
+from polytask.optimization.scheduling import DEFAULT, Schedule, create_schedule
 
 STREAM = 3
 """Keeps the numbers drawn here apart from others of the same seed and epoch."""
@@ -57,6 +57,7 @@ class Mixture:
         sources: data sets by task, or by a tuple of tasks; the latter are called 'pos+chunk'.
         schedule: a name, `{name: arguments}`, or a `Schedule`; see
             `polytask.optimization.scheduling.list_schedules`. Not asked when all are in every step.
+            None is `temperature` with alpha .5: by the square roots of the numbers of rows.
         steps_per_epoch: as above.
         tasks_per_step: how many data sets a step draws from, without repetition, or "all".
         batch_size: rows a batch over all processes, one number or by name; by default that of a
@@ -79,7 +80,7 @@ class Mixture:
     def __init__(
         self,
         sources: Mapping[Any, Any],
-        schedule: str | Mapping[str, Any] | Schedule = "proportional",
+        schedule: str | Mapping[str, Any] | Schedule | None = None,
         *,
         steps_per_epoch: int | None = None,
         tasks_per_step: int | str = 1,
@@ -97,7 +98,7 @@ class Mixture:
         check_processes(seed, rank, world)
         check_count("steps_per_epoch", steps_per_epoch)
         check_count("epochs", epochs)
-        self.schedule = create_schedule(schedule)
+        self.schedule = create_schedule(DEFAULT if schedule is None else schedule)
         walk = {"shuffle": shuffle, "drop_last": drop_last, "seed": seed}
         self.sources, self.tables = build_sources(
             sources, batch_size, collate_fn, kinds, {**walk, "rank": rank, "world": world}

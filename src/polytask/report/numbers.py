@@ -136,6 +136,19 @@ def interval_text(interval: tuple[object, object, object], decimals: int) -> str
     return f"{signed(mean, decimals)} {bracket(interval[1], interval[2], decimals)}".strip()
 
 
+def share(fraction: float) -> str:
+    """A fraction in whole percents, which never rounds some to none or most to all: '70 %', '<1 %'.
+
+    So '0 %' is exactly none, and '100 %' exactly all.
+    """
+    whole = round(100 * fraction)
+    if whole == 0 and fraction > 0:
+        return "<1 %"
+    if whole == 100 and fraction < 1:
+        return ">99 %"
+    return f"{fixed(100 * fraction, 0)} %"
+
+
 def plus_minus(mean: object, sd: object, decimals: int) -> str:
     """'0.873 ± 0.012'; without a spread the mean alone; 'undefined' when there is no mean."""
     centre, spread = number(mean), number(sd)

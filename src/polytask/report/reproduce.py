@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from polytask.report.kinds import kind_of
-from polytask.report.numbers import count, fixed, number, plural
+from polytask.report.numbers import count, number, plural, share
 from polytask.report.results import Results, mapping
 from polytask.report.words import redrawn
 
@@ -26,9 +26,9 @@ def data_facts(results: Results) -> dict[str, Any]:
         "rows": "" if size is None else plural(round(size), "row"),
         "splits": {k: count(v) for k, v in mapping(data.get("splits")).items()},
         "labelled": {
-            task: f"{fixed(100 * share, 0)} %"
+            task: share(part)
             for task, value in mapping(data.get("labelled")).items()
-            if (share := number(value)) is not None
+            if (part := number(value)) is not None
         },
         "card": list(_flat(mapping(data.get("card")))),
         "test_set": test_set,

@@ -83,6 +83,7 @@ def compare(
     dry_run: bool = False,
     progress: bool = True,
     on_data: Callable[[Dataset], None] | None = None,
+    on_notes: Callable[[list[str]], None] | None = None,
     command: str | None = None,
     **trainer: Any,
 ) -> StudyResult:
@@ -144,9 +145,9 @@ def compare(
         epochs: passes over the training rows of every run.
         batch_size: rows a step; of several data sets, one number or one by data set.
         schedules: of several data sets, whose turn it is: names or `{name: {argument: value}}`
-            (`polytask list schedules`); by default proportional. Every method and architecture that
-            is chosen is tried with each; the baselines have the first. A schedule that follows
-            Gramians is tried with the methods that measure them.
+            (`polytask list schedules`); by default temperature with alpha .5. Every method and
+            architecture that is chosen is tried with each; the baselines have the first. A schedule
+            that follows Gramians is tried with the methods that measure them.
         tasks_per_step: of several data sets, how many a step draws from, or "all"; by default 1.
         steps_per_epoch: of several data sets, the length of an epoch; by default one pass over all.
         lr: the learning rates to search.
@@ -167,6 +168,8 @@ def compare(
         progress: a bar on stderr if that is a terminal; log lines otherwise.
         on_data: called with the `Dataset` once it is read, before anything is checked or trained:
             its `notes` say what was inferred.
+        on_notes: called with what the splits leave out (parts without a label of a task, classes
+            that not every part has), one note each, once it is known, before anything is trained.
         command: the command line that asked for this; the report tells it to whoever wants to do
             the same again.
         trainer: further options of every `Trainer`: optimizer, weight_decay, scheduler,
@@ -210,6 +213,7 @@ def compare(
     from polytask.study import setup
     from polytask.study.carry_out import Study, dry, mark, refuse_other_data
     from polytask.study.data_sets import mix, open_joined
+    from polytask.study.facts import left_out
 
     make_encoder = setup.encoder_maker(encoder)
     entries = [registry.find("architecture", c.name) for c in chosen_architectures]
@@ -273,6 +277,8 @@ def compare(
             refuse_other_data(check_folder(folder), mark(settings, dataset))
         card = setup.card_of(data)
         known = setup.check(plan, dataset, make_encoder, card, finished(folder))
+        if on_notes is not None:
+            on_notes(left_out(known, dataset))
         if here or not setup.storable(dataset):
             from polytask.study.unit import run_folder
 

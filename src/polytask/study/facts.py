@@ -125,6 +125,11 @@ def facts(dataset: Dataset, splits: list[Splits], card: Mapping[str, Any]) -> di
     }
 
 
+def left_out(known: Mapping[str, Any], dataset: Dataset) -> list[str]:
+    """The notes of these facts that the data set has not of itself: what its splits leave out."""
+    return [note for note in known["dataset"]["notes"] if note not in dataset.notes]
+
+
 def _gaps(dataset: Dataset, splits: list[Splits]) -> list[str]:
     """What the splits leave out, with the seeds that do; one note for the same gap of many."""
     found: dict[str, list[int]] = {}

@@ -11,8 +11,8 @@ from polytask import registry
 from polytask.errors import UserError
 from polytask.study.settings import DEFAULT_METHODS, Choice, choose, distinct, listed, positive
 
-DEFAULT_SCHEDULES = ("proportional",)
-"""As `polytask train` draws by default."""
+DEFAULT_SCHEDULES = ({"temperature": {"alpha": 0.5}},)
+"""As `polytask train` draws by default; known here without torch."""
 INDEX = "sets.json"
 """The file that joins the data sets which a study has saved."""
 EQUAL = ("linear",)
@@ -160,10 +160,10 @@ def choose_schedules(raw: Iterable[object] | str | Mapping[str, Any] | None) -> 
         rows = [{k: v} for k, v in raw.items()] if isinstance(raw, Mapping) else listed(raw)
     found = distinct([choose("schedule", item) for item in rows])
     if not found:
-        raise UserError("schedules: expected at least one, found none; try 'proportional'.")
+        raise UserError("schedules: expected at least one, found none; try 'temperature'.")
     special = [choice for choice in found if _follows_gramians(choice)]
     plain = [choice for choice in found if choice not in special]
-    return (*(plain or [Choice(DEFAULT_SCHEDULES[0])]), *special)
+    return (*(plain or [choose("schedule", DEFAULT_SCHEDULES[0])]), *special)
 
 
 def usual_methods(mixed: Mixed | None) -> tuple[str, ...]:

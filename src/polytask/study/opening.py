@@ -178,18 +178,23 @@ class Opening:
         plan: P,
         dataset: Dataset,
         folder: Path,
+        on_notes: Callable[[list[str]], None] | None = None,
     ) -> dict[str, Any]:
-        """The facts of the data, from what checks this kind of study.
+        """The facts of the data, from what checks this kind of study; `on_notes` sees its gaps.
 
         Raises `UserError` for a folder of other data or other files, and what `how` raises.
         """
         from polytask.study import setup
         from polytask.study.carry_out import mark, refuse_other_data
+        from polytask.study.facts import left_out
 
         if not self.dry_run:
             refuse_other_data(check_folder(folder), mark(plan.settings, dataset))
         card = setup.card_of(self.data)
-        return how(plan, dataset, self.make_encoder, card, finished(folder))
+        known = how(plan, dataset, self.make_encoder, card, finished(folder))
+        if on_notes is not None:
+            on_notes(left_out(known, dataset))
+        return known
 
     def run(
         self,

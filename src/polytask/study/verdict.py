@@ -85,7 +85,7 @@ def _sharing(words: Mapping[str, str], chosen: Candidate) -> str:
             f"and hurts {several(hurt, every)}"
         )
     elif helped:
-        rest = len(words) - len(helped)
+        rest = sum(w not in ("helps", "undefined") for w in words.values())
         others = f"; no evidence of harm to the other {rest}" if rest else ""
         lead = f"Share: one network ({how}) helps {several(helped, every)}{others}"
     elif hurt:
@@ -103,10 +103,9 @@ def _sharing(words: Mapping[str, str], chosen: Candidate) -> str:
         lead = f"Leans towards separate networks: sharing ({how}) costs every task accuracy"
     elif falling:
         whom = several(falling, every)
-        lead = (
-            f"Sharing ({how}) leans towards hurting {whom}; no evidence of help or harm to the "
-            f"other {len(words) - len(falling)}"
-        )
+        rest = sum(w == "no evidence" for w in words.values())
+        others = f"; no evidence of help or harm to the other {rest}" if rest else ""
+        lead = f"Sharing ({how}) leans towards hurting {whom}{others}"
     else:
         lead = f"No evidence that sharing ({how}) changes the accuracy of any task"
     return f"{lead} ({_delta(chosen['delta_m'])})."

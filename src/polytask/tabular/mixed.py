@@ -15,6 +15,7 @@ from polytask.data._mixing_join import Pair
 from polytask.data.data_sets import Splits
 from polytask.data.sources import Key, name_of
 from polytask.errors import UserError, some
+from polytask.optimization.scheduling import DEFAULT
 from polytask.tabular.fitted import Fitted
 from polytask.tabular.fitting import (
     Choice,
@@ -34,7 +35,8 @@ Sizes = int | Mapping[str, int]
 class Mixing:
     """How data sets are mixed; the words are those of `polytask.data.Mixture`, CLI and YAML."""
 
-    schedule: Choice = "proportional"
+    schedule: Choice | None = None
+    """None: that of `Mixture`."""
     tasks_per_step: int | str = 1
     """How many data sets a step draws from, or "all"."""
     steps_per_epoch: int | None = None
@@ -119,7 +121,7 @@ def fit_sets(
         config={"mixture": _described(sets, splits, mixture)},
     )
     record = {**recorded(joint, rows, settings, history), "batch_size": size}
-    record |= {word: getattr(mixing, word) for word in ("schedule", "tasks_per_step")}
+    record |= {"schedule": mixing.schedule or DEFAULT, "tasks_per_step": mixing.tasks_per_step}
     record["steps_per_epoch"] = mixture.steps
     fitted = Fitted(
         tasks,

@@ -5,6 +5,10 @@ A schedule knows names, numbers of rows and what it has observed, never a model 
 """
 
 from polytask.optimization.scheduling._base import Schedule
-from polytask.optimization.scheduling._create import create_schedule, list_schedules
+from polytask.optimization.scheduling._create import (
+    DEFAULT,
+    create_schedule,
+    list_schedules,
+)
 
-__all__ = ["Schedule", "create_schedule", "list_schedules"]
+__all__ = ["DEFAULT", "Schedule", "create_schedule", "list_schedules"]

@@ -9,6 +9,11 @@ from polytask import registry
 from polytask.errors import UserError
 from polytask.optimization.scheduling._base import Schedule
 
+DEFAULT: Mapping[str, Mapping[str, float]] = {"temperature": {"alpha": 0.5}}
+"""By the square roots of the numbers of rows. Drawn in proportion to them, a data set a hundredth
+as large as another hardly has a turn; drawn alike, the large one pays for it.
+"""
+
 
 def list_schedules(pattern: str = "*") -> list[str]:
     """Names of all schedules that match a shell pattern, sorted. Imports none of them.

@@ -49,6 +49,7 @@ def pareto(
     dry_run: bool = False,
     progress: bool = True,
     on_data: Callable[[Dataset], None] | None = None,
+    on_notes: Callable[[list[str]], None] | None = None,
     command: str | None = None,
     **trainer: Any,
 ) -> StudyResult:
@@ -88,8 +89,8 @@ def pareto(
             preference. Learning rates are compared, and single-task networks choose their epochs,
             by the tasks' metrics (mean_gain) under "preference".
         targets, drop, encoder, seeds, epochs, batch_size, lr, split, test, test_fraction,
-            val_fraction, statistic, workers, max_time, dry_run, progress, on_data, command,
-            trainer: as in `polytask.compare`.
+            val_fraction, statistic, workers, max_time, dry_run, progress, on_data, on_notes,
+            command, trainer: as in `polytask.compare`.
         out: the study's folder; by default `runs/NAME-pareto`.
 
     Returns:
@@ -139,7 +140,7 @@ def pareto(
         )
         plan = ParetoPlan(settings, told, own)
         folder = opening.folder or Path("runs") / f"{dataset.name}-pareto"
-        known = opening.check(setup.check, plan, dataset, folder)
+        known = opening.check(setup.check, plan, dataset, folder, on_notes)
         words = _arguments(opening, settings, chosen_method, points, corner, folder)
         words["select"] = select
         study = ParetoStudy(

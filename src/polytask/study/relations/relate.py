@@ -65,6 +65,7 @@ def relate(
     dry_run: bool = False,
     progress: bool = True,
     on_data: Callable[[Dataset], None] | None = None,
+    on_notes: Callable[[list[str]], None] | None = None,
     command: str | None = None,
     **trainer: Any,
 ) -> StudyResult:
@@ -122,8 +123,8 @@ def relate(
         method: how the tasks of a network are balanced: one name or `{name: {argument: value}}`.
         architecture: how the tasks of a network share, one name or `{name: {...}}`.
         targets, drop, encoder, seeds, epochs, batch_size, lr, split, test, test_fraction,
-            val_fraction, statistic, workers, max_time, dry_run, progress, on_data, command,
-            trainer: as in `polytask.compare`.
+            val_fraction, statistic, workers, max_time, dry_run, progress, on_data, on_notes,
+            command, trainer: as in `polytask.compare`.
         out: the study's folder; by default `runs/NAME-relate`.
 
     Returns:
@@ -184,7 +185,7 @@ def relate(
         )
         plan = RelationPlan(relation, None if given is None else ordered(given, dataset.tasks))
         folder = opening.folder or Path("runs") / f"{dataset.name}-relate"
-        known = opening.check(setup.check, plan, dataset, folder)
+        known = opening.check(setup.check, plan, dataset, folder, on_notes)
         if helping:
             known["dataset"]["notes"].append(
                 f"{listing(helping)}: auxiliary in the data, judged like the others here"

@@ -51,6 +51,7 @@ def select_auxiliaries(
     dry_run: bool = False,
     progress: bool = True,
     on_data: Callable[[Dataset], None] | None = None,
+    on_notes: Callable[[list[str]], None] | None = None,
     command: str | None = None,
     **trainer: Any,
 ) -> StudyResult:
@@ -106,7 +107,7 @@ def select_auxiliaries(
             method with a main task (`gcs`, `auto_lambda`, ...) is told which it is.
         architecture: how helpers share with the main task, one name or `{name: {...}}`.
         encoder, seeds, epochs, batch_size, lr, split, test, test_fraction, val_fraction, statistic,
-            workers, max_time, dry_run, progress, on_data, command, trainer: as in
+            workers, max_time, dry_run, progress, on_data, on_notes, command, trainer: as in
             `polytask.compare`.
         out: the study's folder; by default `runs/NAME-MAIN`.
 
@@ -167,7 +168,7 @@ def select_auxiliaries(
         )
         plan = SelectionPlan(selection)
         folder = opening.folder or Path("runs") / f"{dataset.name}-{slug(main)}"
-        known = opening.check(setup.check, plan, dataset, folder)
+        known = opening.check(setup.check, plan, dataset, folder, on_notes)
         resolved = _arguments(opening, selection, candidates, folder)
         study = SelectionStudy(
             plan, dataset, known, folder, resolved, opening.deadline, progress, command
