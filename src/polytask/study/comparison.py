@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polytask import plugins, registry
 from polytask.errors import UserError
-from polytask.files import locked
-from polytask.study.executor import PRELOAD, Here, Processes
-from polytask.study.folder import finished
 from polytask.study.mixing import (
     check_followed,
     check_words,
@@ -25,24 +17,20 @@ from polytask.study.mixing import (
     refuse_of_several,
     usual_methods,
 )
+from polytask.study.opening import Opening, whole_numbers, without_none
 from polytask.study.plan import Plan
 from polytask.study.result import StudyResult
 from polytask.study.settings import (
     ALONE,
     DEFAULT_METHODS,
     DEFAULT_RATES,
-    Choice,
     Settings,
-    check_folder,
-    check_select,
     check_tasks,
     check_trainer_options,
     choose_architectures,
     choose_auxiliary,
     choose_distill,
     choose_methods,
-    positive,
-    rates,
 )
 
 if TYPE_CHECKING:
@@ -188,15 +176,13 @@ def compare(
     times the schedules where there are several.
 
     """
-    began = time.monotonic()
     # Words first: they cost milliseconds, and a typing error should not wait for the data.
     chosen_methods = choose_methods(DEFAULT_METHODS if methods is None else methods)
     chosen_architectures = choose_architectures(architectures)
     chosen_auxiliary = choose_auxiliary(auxiliary)
     distilled = choose_distill(distill)
     options = check_trainer_options(trainer, compare.__kwdefaults__ or ())
-    for word, value in (("seeds", seeds), ("epochs", epochs)):
-        positive(value, word, whole=True)
+    whole_numbers(seeds=seeds, epochs=epochs)
     chosen_schedules = choose_schedules(schedules)
     several = names_several(data)
     if several:
@@ -205,136 +191,91 @@ def compare(
         mixing = {"schedules": schedules, "tasks_per_step": tasks_per_step}
         refuse_of_several(**mixing, steps_per_epoch=steps_per_epoch)
     check_words(tasks_per_step, steps_per_epoch, batch_size, chosen_schedules, several=several)
-    grid = rates(lr)
-    limit = positive(workers, "workers", whole=True) if workers is not None else processors()
-    deadline = began + positive(max_time, "max_time") if max_time is not None else float("inf")
-    folder = Path(out) if out is not None else None
+    opening = Opening(
+        data=data,
+        targets=targets,
+        drop=drop,
+        split=split,
+        test=test,
+        test_fraction=test_fraction,
+        val_fraction=val_fraction,
+        methods=chosen_methods,
+        architectures=chosen_architectures,
+        encoder=encoder,
+        statistic=statistic,
+        seeds=seeds,
+        epochs=epochs,
+        batch_size=ROWS if isinstance(batch_size, Mapping) else batch_size,
+        lr=lr,
+        trainer=options,
+        workers=workers,
+        max_time=max_time,
+        out=out,
+        dry_run=dry_run,
+        preload=("sklearn.ensemble",),
+    )
 
     from polytask.study import setup
-    from polytask.study.carry_out import Study, dry, mark, refuse_other_data
+    from polytask.study.carry_out import Study, dry
     from polytask.study.data_sets import mix, open_joined
-    from polytask.study.facts import left_out
 
-    make_encoder = setup.encoder_maker(encoder)
-    entries = [registry.find("architecture", c.name) for c in chosen_architectures]
-    here = make_encoder is not None or any(map(plugins.here_only, entries))
-    with contextlib.ExitStack() as stack:
-        pool: Processes | Here | None = None
-        if not here:
-            used = modules("method", chosen_methods) + modules("architecture", chosen_architectures)
-            preload = (*PRELOAD, "sklearn.ensemble", *used)
-            pool = stack.enter_context(Processes(limit, preload=preload))
-            if dry_run or folder is None or not (folder / "results.json").exists():
-                pool.start()  # its imports run beside our reading of the data
-        how = {"targets": targets, "drop": drop, "split": split}
+    with opening.processes() as pool:
         mixed = None
         dataset: Dataset
         if several:
-            dataset = joined = open_joined(data, **how)
+            dataset = joined = open_joined(data, targets=targets, drop=drop, split=split)
             steps = (tasks_per_step or 1, steps_per_epoch)
             mixed = mix(joined, chosen_schedules, *steps, batch_size, ROWS)
             if methods is None:
                 chosen_methods = choose_methods(usual_methods(mixed))
             check_followed(mixed, chosen_methods)
         else:
-            dataset = setup.open_data(data, **how, test=test)
+            dataset = opening.read()
         if on_data is not None:
             on_data(dataset)
-        settings = Settings(
-            name=dataset.name,
-            tasks=setup.task_facts(dataset, chosen_auxiliary),
-            fingerprint=setup.fingerprint(dataset),
+        settings = opening.settings(
+            dataset,
+            setup.task_facts(dataset, chosen_auxiliary),
             methods=chosen_methods,
-            architectures=chosen_architectures,
-            encoder=setup.describe_encoder(encoder, dataset),
-            seeds=seeds,
-            epochs=epochs,
-            batch_size=ROWS if isinstance(batch_size, Mapping) else batch_size,
-            lr=grid,
-            split=split,
-            test_fraction=test_fraction,
-            val_fraction=val_fraction,
-            select=check_select(select, dataset.tasks),
-            statistic=statistic,
+            select=select,
             boosting=setup.is_table(dataset),
             auxiliary=chosen_auxiliary,
             distill=distilled,
             mixed=mixed,
-            trainer=options,
-            plugins=tuple(found for entry in entries if (found := plugins.origin(entry))),
         )
         check_tasks(settings.tasks)
         if match_parameters:
-            if make_encoder is not None:
+            if opening.make_encoder is not None:
                 raise UserError(
                     "match_parameters scales the widths of a registered encoder, and this one is "
                     "an object. Name an encoder (mlp, resnet, transformer), or leave it out."
                 )
             settings = replace(settings, parameters=setup.shared_size(settings, dataset))
         plan = Plan(settings)
-        folder = folder or Path("runs") / dataset.name
-        if not dry_run:
-            refuse_other_data(check_folder(folder), mark(settings, dataset))
-        card = setup.card_of(data)
-        known = setup.check(plan, dataset, make_encoder, card, finished(folder))
-        if on_notes is not None:
-            on_notes(left_out(known, dataset))
-        if here or not setup.storable(dataset):
-            from polytask.study.unit import run_folder
-
-            pool = Here(partial(run_folder, dataset=dataset, make_encoder=make_encoder))
-        assert pool is not None
-        if dry_run:
-            return dry(plan, dataset, pool, folder)
-        arguments = _arguments(settings, data, targets, drop, test, folder)
-        study = Study(plan, dataset, known, folder, arguments, deadline, progress, command)
-        with locked(folder, "a study"):
-            return study.run(pool)
+        folder = opening.folder or Path("runs") / dataset.name
+        known = opening.check(setup.check, plan, dataset, folder, on_notes)
+        arguments = _arguments(opening, settings, folder)
+        study = Study(plan, dataset, known, folder, arguments, opening.deadline, progress, command)
+        return opening.run(study, pool, dry)
 
 
-def _arguments(
-    settings: Settings, data: Any, targets: Any, drop: Sequence[str], test: Any, out: Path
-) -> dict[str, Any]:
+def _arguments(opening: Opening, settings: Settings, out: Path) -> dict[str, Any]:
     """The resolved settings as arguments of `compare`, for `study.yaml`."""
     from polytask.study import setup
 
     mixed = settings.mixed
     # Saved data sets have their tasks, and are without the columns that were dropped.
-    saved = mixed is not None and setup.is_object(data)
+    saved = mixed is not None and setup.is_object(opening.data)
     plain = {
-        "data": setup.plain_data(data, out),
-        "targets": None if saved else setup.plain_targets(targets, settings.tasks),
-        "drop": None if saved else [str(column) for column in drop] or None,
+        "data": setup.plain_data(opening.data, out),
+        **({} if saved else opening.columns(settings.tasks)),
         "methods": [choice.plain() for choice in settings.methods],
         "architectures": [choice.plain() for choice in settings.architectures],
-        "encoder": settings.encoder.plain(),
         "auxiliary": [choice.plain() for choice in settings.auxiliary] or None,
         "distill": None if settings.distill is None else {"from": ALONE, **settings.distill},
-        "seeds": settings.seeds,
-        "epochs": settings.epochs,
-        "batch_size": settings.batch_size if mixed is None else mixed.batch_size,
-        **({} if mixed is None else mixed.plain()),
-        "lr": list(settings.lr),
-        "split": settings.split,
-        "test": str(test) if isinstance(test, str | Path) else None,
-        "test_fraction": settings.test_fraction,
-        "val_fraction": settings.val_fraction,
-        "select": settings.select,
-        "statistic": settings.statistic,
         "match_parameters": True if settings.parameters is not None else None,
-        "out": str(out),
+        **opening.trainings(settings, out, settings.select),
     }
-    return {k: v for k, v in (plain | dict(settings.trainer)).items() if v is not None}
-
-
-def modules(kind: str, choices: Sequence[Choice]) -> tuple[str, ...]:
-    """Where the chosen entries live; the user's own are imported by the runs alone."""
-    entries = [registry.find(kind, choice.name) for choice in choices]
-    return tuple(entry.module for entry in entries if entry.thing is None)
-
-
-def processors() -> int:
-    """CPUs this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    if mixed is not None:
+        plain |= {**mixed.plain(), "batch_size": mixed.batch_size}
+    return without_none(plain)

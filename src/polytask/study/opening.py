@@ -8,6 +8,7 @@ and runs.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from polytask import plugins, registry
 from polytask.files import locked
-from polytask.study.comparison import modules, processors
 from polytask.study.executor import PRELOAD, Here, Processes
 from polytask.study.folder import finished
 from polytask.study.result import StudyResult
@@ -243,3 +243,16 @@ class Opening:
             "out": str(out),
             **settings.trainer,
         }
+
+
+def modules(kind: str, choices: Sequence[Choice]) -> tuple[str, ...]:
+    """Where the chosen entries live; the user's own are imported by the runs alone."""
+    entries = [registry.find(kind, choice.name) for choice in choices]
+    return tuple(entry.module for entry in entries if entry.thing is None)
+
+
+def processors() -> int:
+    """CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
