@@ -186,7 +186,7 @@ def test_words_are_checked_with_a_suggestion():
     assert [c.label for c in choose_methods([weighted])] == [
         "linear",
         "rlw",
-        "linear (weights={'price': 2.0})",
+        "linear (weights={price: 2.0})",
     ]
     assert choose_methods("linear") == (Choice("linear"), Choice("rlw"))
     with pytest.raises(UserError, match="did you mean 'pcgrad'"):

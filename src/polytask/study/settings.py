@@ -52,7 +52,7 @@ class Choice:
     @property
     def label(self) -> str:
         """`cagrad (c=0.4)`: what the user chose, without our defaults."""
-        shown = ", ".join(f"{key}={value}" for key, value in self.arguments.items())
+        shown = ", ".join(f"{key}={_flow(value)}" for key, value in self.arguments.items())
         return f"{self.name} ({shown})" if shown else self.name
 
     def plain(self) -> Any:
@@ -340,3 +340,12 @@ def check_trainer_options(
                 "number: a study hands its settings to other processes as text."
             )
     return {word: value for word, value in options.items() if value is not None}
+
+
+def _flow(value: Any) -> str:
+    """A value as one would write it in YAML on one line, as in `{mrn: {every: 10}}`."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_flow(inside)}" for key, inside in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    return str(value)
