@@ -38,17 +38,26 @@ def facts(plan, redrawn=0.2):
     }
 
 
-def simulate(plan: Plan, score, *, cost=lambda unit: 0.01, outcomes=None, stop=10**9):
+def simulate(
+    plan: Plan,
+    score,
+    *,
+    cost=lambda unit: 0.01,
+    outcomes=None,
+    stop=10**9,
+    take=lambda some: some[0],
+):
     """Carry out the plan; `score(unit, task, part)` is a number, an undefined, or an exception.
 
-    Returns the outcomes and the ids in the order in which the runs were done, one at a time.
+    `take` says which of the runs that could start does. Returns the outcomes and the ids in the
+    order in which the runs were done, one at a time.
     """
     outcomes = {} if outcomes is None else outcomes
     order = []
     for probe in plan.probes():
         outcomes[probe.hash] = {"step_seconds": cost(probe), "parameters": 10, "load": 0.0}
     while (ready := plan.startable(outcomes)) and len(order) < stop:
-        unit = ready[0]
+        unit = take(ready)
         order.append(unit.id)
         outcomes[unit.hash] = _result(unit, score)
     return outcomes, order

@@ -140,6 +140,27 @@ def test_select_decides_the_rule_of_every_run():
     assert plan.settings.counted == ("sold",)
 
 
+@pytest.mark.parametrize("select", ["mean_gain", "mean_rank", "loss"])
+def test_rates_are_compared_alike_whichever_runs_end_first(select):
+    """Gains of a sold task of a hundredth of the price's scores outweigh it only in their units."""
+
+    def score(unit, task, part):
+        better = {"price": 1e-3, "sold": 3e-3}[task]
+        scale = {"price": 100.0, "sold": 1.0}[task]
+        step = {"price": 0.01, "sold": 0.05}[task] if unit.config["lr"] == better else 0.0
+        return scale * (1 - step if TASKS[task]["direction"] == "min" else 1 + step)
+
+    def tasks(unit):
+        return len(unit.config["tasks"])
+
+    chosen = set()
+    for take in (lambda ready: min(ready, key=tasks), lambda ready: max(ready, key=tasks)):
+        plan = Plan(settings(select=select))
+        outcomes, _ = simulate(plan, score, take=take)
+        chosen.add(plan.chosen_lr(plan.candidates[0], outcomes))
+    assert chosen == {3e-3}
+
+
 def test_auxiliary_tasks_do_not_count():
     tasks = {"price": TASKS["price"], "sold": dict(TASKS["sold"], role="auxiliary")}
     assert settings(tasks=tasks).counted == ("price",)

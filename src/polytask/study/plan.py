@@ -200,16 +200,23 @@ class Plan:
         """The rate that did best on the validation part of seed 0.
 
         None while the search has not ended, and when every rate failed. Equal scores go to
-        the smaller rate.
+        the smaller rate. Rates of a network that shares are compared in units of single-task
+        scores, so these must be in, whichever runs end first.
         """
         if contender.id in self._rates:
             return self._rates[contender.id]
+        reference: dict[str, float] | None = {}
+        if not contender.single and len(self.settings.lr) > 1:
+            reference = self.reference(outcomes)
+        if reference is None:
+            return None
+        tasks = contender.tasks if contender.single else self.settings.counted
         scored = []
         for lr in self.settings.lr:
             unit = self.unit(contender, lr, 0, outcomes)
             if unit is None or unit.hash not in outcomes:
                 return None
-            scored.append((lr, self._search_score(contender, outcomes[unit.hash], outcomes)))
+            scored.append((lr, shared_score(outcomes[unit.hash], tasks, reference, self.settings)))
         best = best_rate(scored)
         if best is not None:
             self._rates[contender.id] = best
@@ -296,15 +303,6 @@ class Plan:
         if ratio is None:
             return None
         return max(1, math.floor(self.settings.epochs / max(1.0, ratio)))
-
-    def _search_score(
-        self, contender: Contender, outcome: Outcome, outcomes: Outcomes
-    ) -> float | None:
-        """Validation score of a run, higher is better; None for a failed run."""
-        if contender.single:
-            return shared_score(outcome, contender.tasks, {}, self.settings)
-        reference = self.reference(outcomes) or {}
-        return shared_score(outcome, self.settings.counted, reference, self.settings)
 
     def _measured(self, contender: Contender) -> bool:
         """Whether the gradients of its tasks are compared: equal weights, by one schedule."""
