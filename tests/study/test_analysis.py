@@ -214,6 +214,10 @@ def test_an_undefined_task_is_not_one_without_harm():
          "hurting a; no evidence of help or harm to the other 1 (Δm"),
         (("leans hurts", "undefined", "undefined"), "hurting a (Δm"),
         (("helps", "undefined", "no evidence"), "helps a; no evidence of harm to the other 1 (Δm"),
+        (
+            ("helps", "leans hurts", "no evidence"),
+            "helps a; it leans towards hurting b; no evidence of harm to the other 1 (Δm",
+        ),
     ],
 )  # fmt: skip
 def test_the_others_are_those_with_a_verdict(words, said):

@@ -85,8 +85,9 @@ def _sharing(words: Mapping[str, str], chosen: Candidate) -> str:
             f"and hurts {several(hurt, every)}"
         )
     elif helped:
-        rest = sum(w not in ("helps", "undefined") for w in words.values())
-        others = f"; no evidence of harm to the other {rest}" if rest else ""
+        rest = sum(w in ("no evidence", "leans helps") for w in words.values())
+        others = f"; it leans towards hurting {several(falling, every)}" if falling else ""
+        others += f"; no evidence of harm to the other {rest}" if rest else ""
         lead = f"Share: one network ({how}) helps {several(helped, every)}{others}"
     elif hurt:
         whom = several(hurt, every)
