@@ -365,6 +365,7 @@ def accuracy(model: Architecture) -> dict[str, float]:
     return {task: 100 * hits.double().mean().item() for task, hits in right.items()}
 
 
+@pytest.mark.slow
 def test_a_short_training_ends_close_to_hard_sharing() -> None:
     """Evaluated on one path; under the schedule for long trainings far less is left of it."""
     torch.manual_seed(0)

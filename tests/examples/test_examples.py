@@ -35,6 +35,7 @@ def test_the_bare_loop_is_short_and_learns() -> None:
     assert float(found[2]) < 0.4
 
 
+@pytest.mark.slow
 def test_a_task_is_added_and_the_others_stay_the_same() -> None:
     said = run("add_task.py")
     assert "learning now: heads.size.layers.0.weight, heads.size.layers.0.bias\n" in said

@@ -41,7 +41,7 @@ def readings(affinity: Affinity, **options: Any) -> list[list[str]]:
     return [[cell.reading for cell in row] for row in drawn.rows]
 
 
-@pytest.mark.parametrize("tasks", [2, 7, 14, 40])
+@pytest.mark.parametrize("tasks", [2, 7, 14, pytest.param(40, marks=pytest.mark.slow)])
 def test_the_numbers_of_the_page_are_those_of_the_results(tasks: int) -> None:
     study = make_relation([f"task {i}" for i in range(tasks)], most=2)
     found = study["estimators"][0]["affinity"]

@@ -40,7 +40,7 @@ def test_it_says_groups_arrangements_and_comparisons() -> None:
 
 
 @pytest.mark.parametrize("width", [80, 40])
-@pytest.mark.parametrize("tasks", [2, 7, 40])
+@pytest.mark.parametrize("tasks", [2, 7, pytest.param(40, marks=pytest.mark.slow)])
 def test_it_fits(width: int, tasks: int) -> None:
     study = make_relation([f"a name of thirty letters, no. {i:02d}" for i in range(tasks)], most=3)
     said = printed(study, width)

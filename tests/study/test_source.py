@@ -50,6 +50,7 @@ def test_the_data_are_shown_before_they_are_checked(patients: pd.DataFrame) -> N
     assert any("progression" in note for note in seen[0].notes)
 
 
+@pytest.mark.slow
 def test_what_the_splits_leave_out_is_told_once_before_training(patients: pd.DataFrame) -> None:
     order = patients.assign(visit=range(len(patients)))
     order["high"] = order.high.where(order.visit < 300)
