@@ -13,16 +13,19 @@ from polytask.errors import UserError
 
 
 def gradients(
-    loss: Tensor, inputs: Sequence[Any], loss_scale: float = 1.0
+    loss: Tensor, inputs: Sequence[Any], loss_scale: float = 1.0, *, twice: bool = False
 ) -> tuple[Tensor | None, ...]:
     """Gradients of `loss_scale` times the loss by tensors or graph edges; the graph stays.
 
     Hooks that the user put on these very tensors are for the step's one final gradient and do
-    not fire here. None for what the loss does not reach.
+    not fire here. None for what the loss does not reach. With `twice` the gradients have a graph
+    of their own, to be differentiated again.
     """
     scaled = loss * loss_scale if loss_scale != 1.0 else loss
     with _without_hooks(inputs), explained():
-        return torch.autograd.grad(scaled, list(inputs), retain_graph=True, allow_unused=True)
+        return torch.autograd.grad(
+            scaled, list(inputs), retain_graph=True, create_graph=twice, allow_unused=True
+        )
 
 
 @contextmanager

@@ -189,20 +189,11 @@ def measure(
     """
     if kind not in KINDS:
         raise unknown("statistic", kind, KINDS)
-    if kind == "features":
-        inputs: list[Any] = list(cut) if cut is not None else _found_cut(problem)
-        source = "features"
-    else:
-        if kind == "tail" and shared is None and budget is not None and len(problem) > 1:
-            depth, within = _within(problem, discovery, depth, budget, turn, cut, loss_scale)
-            if within is not None:
-                return within
-        inputs = (
-            list(shared) if shared is not None else discovery.parameters(problem, kind, depth, cut)
-        )
-        if shared is not None and kind == "tail":
-            inputs = _tail_of(shared, problem, discovery, depth)
-        source = kind
+    if kind == "tail" and shared is None and budget is not None and len(problem) > 1:
+        depth, within = _within(problem, discovery, depth, budget, turn, cut, loss_scale)
+        if within is not None:
+            return within
+    inputs = inputs_of(problem, kind, discovery, depth, shared, cut)
     if not inputs:
         return nothing_shared(problem, kind)
     extra = cut if cut is not None and kind != "features" and not _hooked(cut) else []
@@ -220,12 +211,28 @@ def measure(
     if kind == "features" and cut is not None:
         cut_rows = _unflatten(rows if loss_scale == 1.0 else rows * loss_scale, cut)
     count = rows.shape[1]
-    words = f"{source}, depth {depth}" if source == "tail" else source
-    if source == "tail" and discovery.passed_over.get(problem.tasks):
+    words = f"{kind}, depth {depth}" if kind == "tail" else kind
+    if kind == "tail" and discovery.passed_over.get(problem.tasks):
         words += " below the last layer, in which no two tasks meet"
     return Measured(
         rows, gramian_of(rows, rows), f"{words} ({count:,} numbers)", inputs, cut_rows or None
     )
+
+
+def inputs_of(
+    problem: Problem,
+    kind: str,
+    discovery: Discovery,
+    depth: int,
+    shared: list[Tensor] | None = None,
+    cut: list[Tensor] | None = None,
+) -> list[Any]:
+    """What the gradients are of: tensors or graph edges. The words are those of `measure`."""
+    if kind == "features":
+        return list(cut) if cut is not None else _found_cut(problem)
+    if shared is None:
+        return list(discovery.parameters(problem, kind, depth, cut))
+    return _tail_of(shared, problem, discovery, depth) if kind == "tail" else list(shared)
 
 
 def _within(

@@ -34,14 +34,18 @@ def penalty_gradients(penalty: Tensor, scaler: Any = None) -> Gradients:
     below = list(leaves([penalty.grad_fn]))
     scaled = scaler is not None and scaler.is_enabled()
     scale = scaler.get_scale() if scaled else 1.0
-    found = torch.autograd.grad(penalty.reshape(()) * scale, below, retain_graph=True)
+    # Second derivatives can end on the way to a leaf (a bias below a max-pool): no gradient then.
+    every = torch.autograd.grad(
+        penalty.reshape(()) * scale, below, retain_graph=True, allow_unused=True
+    )
+    found = [(leaf, g) for leaf, g in zip(below, every, strict=True) if g is not None]
     # With a scaler the step is left out, and its scale lowered, by the scaler.
-    if not scaled and not all(bool(g.isfinite().all()) for g in found):
+    if not scaled and not all(bool(g.isfinite().all()) for _, g in found):
         raise NonFiniteError(
             "the gradient of the penalty is not finite, though the penalty is; nothing was "
             "updated. Look for a square root, logarithm or division at 0 in its terms."
         )
-    return list(zip(below, found, strict=True))
+    return found
 
 
 def add_gradients(gradients: Gradients) -> None:

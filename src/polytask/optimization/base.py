@@ -12,7 +12,7 @@ from torch import Tensor
 
 from polytask.errors import NonFiniteError, UserError
 from polytask.kernel.measure import Discovery, measure
-from polytask.kernel.penalty import add_gradients, penalty_gradients
+from polytask.kernel.penalty import Gradients, add_gradients, penalty_gradients
 from polytask.kernel.problem import Features, Losses, Problem, Shared
 from polytask.kernel.shift import Closure
 from polytask.kernel.statistic import Statistic
@@ -239,6 +239,7 @@ class Balancer(NamedState):
             length=self.inner_lr,
         )
         beside = [] if penalty is None else penalty_gradients(penalty, scaler)
+        beside += self.gradients_beside(given, settings)
         audited = self.audit_every > 0 and (self._count("calls") + 1) % self.audit_every == 0
         step = take_step(
             given,
@@ -251,6 +252,14 @@ class Balancer(NamedState):
         add_gradients(beside)
         self.after_backward(given, step)
         return step
+
+    def gradients_beside(self, given: Given, settings: Settings) -> Gradients:
+        """Gradients of what the method minimises beside the losses, to be added to `.grad`.
+
+        Called before the step, whose graph it must keep; they are times the scaler's scale, as by
+        `penalty_gradients`.
+        """
+        return []
 
     def after_backward(self, given: Given, step: Step) -> None:
         """Called with what the caller gave and what was done; look-ahead methods use it."""

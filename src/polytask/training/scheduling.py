@@ -104,7 +104,7 @@ def mixing_remarks(trainer: Trainer, train: Any) -> list[str]:
         return []
     remarks = train.remarks()
     alone = all(len(source.tasks) == 1 for source in train.sources.values())
-    if alone and not train.several and not isinstance(trainer.balancer, Linear):
+    if alone and not train.several and type(trainer.balancer) is not Linear:
         remarks.append(
             f"every step had one task, so {type(trainer.balancer).__name__} had nothing to "
             "balance; tasks_per_step=2 or more gives it steps of several."

@@ -18,11 +18,11 @@ class Decorrelation(Regularizer):
     strength * sum over pairs cos(W_i, W_j)^2, of each weight by itself, flattened. It is not the
     published CosReg (M. Suteu & Y. Guo, "Regularizing Deep Multi-Task Networks using
     Orthogonal Gradients", 2019, https://arxiv.org/abs/1912.06844), which is the same sum over the
-    *gradients* at the
-    last shared layer. Networks that share no layer have no such gradients; here it is of the
-    weights themselves, the form in which P. Rodriguez et al., "Regularizing CNNs with Locally
-    Constrained Decorrelations", ICLR 2017, https://arxiv.org/abs/1611.01967, decorrelate the
-    filters of one layer (half their sum over ordered pairs is this sum over pairs).
+    *gradients* at the last shared layer and is the method `cosreg`. Networks that share no layer
+    have no such gradients; here it is of the weights themselves, the form in which P. Rodriguez et
+    al., "Regularizing CNNs with Locally Constrained Decorrelations", ICLR 2017,
+    https://arxiv.org/abs/1611.01967, decorrelate the filters of one layer (half their sum over
+    ordered pairs is this sum over pairs).
 
     It keeps networks apart: the opposite of the other terms. Equal networks have the largest
     value, K (K - 1) / 2 a weight, where its gradient is 0: use it with networks drawn apart
