@@ -171,9 +171,9 @@ def test_tables_in_memory_are_gone_on_with_from_what_the_study_saved(tmp_path: P
         **words, targets=["ash:regression:auxiliary"], drop=["extra"], out=tmp_path / "out",
     )  # fmt: skip
     assert [c["id"] for c in result.results["candidates"]] == [
-        "hard_sharing-linear-proportional",
-        "hard_sharing-rlw-proportional",
-        "hard_sharing-pcgrad-proportional",
+        "hard_sharing-linear-temperature-alpha0.5",
+        "hard_sharing-rlw-temperature-alpha0.5",
+        "hard_sharing-pcgrad-temperature-alpha0.5",
     ]
     assert result.results["conflict"], "steps of several tasks have gradients to compare"
     assert result.results["tasks"]["ash"]["role"] == "auxiliary"
