@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
+from benchmarks.molecules import coulomb_eigenvalues
 from polytask import Dataset, Task, load_dataset
 from polytask.data import InputSpec, Preprocessor
 
@@ -80,23 +81,11 @@ def _jura() -> Dataset:
 
 
 def _qm9() -> Dataset:
-    """Molecules as the eigenvalues of their Coulomb matrix, largest first; orbitals in eV.
-
-    M. Rupp et al., Physical Review Letters 108, 058301, 2012, https://arxiv.org/abs/1109.2618,
-    equation 1: 0.5 Z ** 2.4 on the diagonal, Z_i Z_j / distance elsewhere.
-    """
+    """Molecules as the eigenvalues of their Coulomb matrix; orbitals in eV."""
     data = load_dataset("qm9", rows=MOLECULES, targets=list(PROPERTIES))
-    charge = data.inputs["atoms"].astype(np.float64)
-    places = data.inputs["positions"].astype(np.float64)
-    distance = np.linalg.norm(places[:, :, None] - places[:, None], axis=-1)
-    atoms = np.arange(charge.shape[1])
-    distance[:, atoms, atoms] = 1.0
-    # What stands where no atom is has charge 0, and no distance to another such place.
-    matrix = charge[:, :, None] * charge[:, None] / np.where(distance > 0, distance, 1.0)
-    matrix[:, atoms, atoms] = 0.5 * charge**2.4
-    values = np.linalg.eigvalsh(matrix)
-    order = np.argsort(-np.abs(values), axis=1)
-    columns = np.take_along_axis(values, order, axis=1).astype(np.float32)
+    # Distances in angstrom, not the atomic units of the paper.
+    found = coulomb_eigenvalues(data.inputs["atoms"], data.inputs["positions"])
+    columns = found.astype(np.float32)
     targets = dict(data.targets)
     for name in ("homo", "lumo"):  # meV in the registered set
         targets[name] = targets[name] * np.float32(1 / MILLI)

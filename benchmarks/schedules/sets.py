@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.molecules import coulomb_eigenvalues
 from polytask import Dataset, Task, load_dataset
 from polytask.architectures import create_architecture, create_encoder
 from polytask.data import DataSets, Preprocessor
@@ -93,23 +94,11 @@ def molecules() -> Collected:
 def described(atoms: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Molecules as float32 [N, A + 5]: eigenvalues of Coulomb matrices, and counts of elements.
 
-    M. Rupp et al., "Fast and accurate modeling of molecular atomization energies with machine
-    learning", Phys. Rev. Lett. 108, 2012: Z_i Z_j / |R_i - R_j| in atomic units, with Z_i^2.4 / 2
-    on the diagonal; eigenvalues by their size, so that the order of atoms plays no part.
+    The matrices are in atomic units, as in the paper.
     """
-    found = []
-    for rows in np.array_split(np.arange(len(atoms)), -(-len(atoms) // 1000)):
-        charge = atoms[rows].astype(np.float64)
-        place = positions[rows].astype(np.float64) / BOHR
-        apart = np.linalg.norm(place[:, :, None] - place[:, None], axis=-1)
-        matrix = charge[:, :, None] * charge[:, None] / np.where(apart > 0, apart, 1.0)
-        diagonal = np.arange(atoms.shape[1])
-        matrix[:, diagonal, diagonal] = charge**2.4 / 2
-        values = np.linalg.eigvalsh(matrix)
-        by_size = np.argsort(-np.abs(values), axis=1)
-        found.append(np.take_along_axis(values, by_size, axis=1))
+    values = coulomb_eigenvalues(atoms, positions, BOHR)
     counts = np.stack([(atoms == number).sum(1) for number in ELEMENTS], axis=1)
-    return np.concatenate([np.concatenate(found), counts], axis=1).astype(np.float32)
+    return np.concatenate([values, counts], axis=1).astype(np.float32)
 
 
 TEXT = Setting(
