@@ -86,7 +86,8 @@ def _check_parts(parts: Mapping[str, np.ndarray], of: str = "") -> None:
         if len(rows) == 0:
             raise UserError(
                 f"a study needs rows to train, to choose and to judge by; the part {part!r}{of} "
-                "is empty. Use a test_fraction and a val_fraction above 0."
+                f"is empty, of {sum(map(len, parts.values()))} rows in all. Give more rows, with a "
+                "test_fraction and a val_fraction above 0."
             )
 
 
